@@ -1,0 +1,1 @@
+"""The agent: sessions, turns, the loop, and the hub that tells the world about them."""

@@ -1,0 +1,144 @@
+"""Settings and folders: the only module that reads the environment.
+
+Order: environment (`HERMES_EDITOR_…`), then `config.toml` in the configuration folder, then the
+defaults below.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, cast
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+PREFIX = "HERMES_EDITOR_"
+APP = "hermes-editor"
+
+SECRET_ENDINGS = ("_API_KEY", "_TOKEN", "_SECRET", "_SECRET_KEY", "_ACCESS_KEY", "_CREDENTIALS")
+"""Variables with these endings are not handed to the commands that the agent runs."""
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used; `str()` names the file or variable and the problem."""
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """Our four folders; none of them is created here."""
+
+    config: Path
+    data: Path
+    state: Path
+    runtime: Path
+
+    @property
+    def config_file(self) -> Path:
+        """The user's configuration."""
+        return self.config / "config.toml"
+
+
+class Settings(BaseModel):
+    """What the user can set, with defaults."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    model: str = ""
+    model_base_url: str = ""
+    models: tuple[str, ...] = ()
+    effort: Literal["default", "none", "low", "medium", "high"] = "default"
+    mode: Literal["ask", "plan", "accept_edits"] = "ask"
+    keys: dict[str, str] = Field(default_factory=dict)
+    max_steps: int = Field(default=100, ge=1, le=10_000)
+    max_line_bytes: int = Field(default=64 * 1024 * 1024, ge=1024)
+    command_timeout: float = Field(default=120.0, gt=0)
+    log_level: Literal["debug", "info", "warning", "error"] = "warning"
+    allow_real_models: bool = True
+
+    @field_validator("models", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+def environment() -> Mapping[str, str]:
+    """The process environment, for those who are handed it by the composition root."""
+    return os.environ
+
+
+def paths(env: Mapping[str, str]) -> Paths:
+    """Where our files are: under `HERMES_EDITOR_HOME` when set, else the XDG folders."""
+    if home := env.get(f"{PREFIX}HOME"):
+        root = Path(home).expanduser().absolute()
+        return Paths(root / "config", root / "data", root / "state", root / "runtime")
+    user = Path(env.get("HOME") or Path.home())
+    state = _xdg(env, "XDG_STATE_HOME", user / ".local" / "state")
+    return Paths(
+        config=_xdg(env, "XDG_CONFIG_HOME", user / ".config"),
+        data=_xdg(env, "XDG_DATA_HOME", user / ".local" / "share"),
+        state=state,
+        runtime=_xdg(env, "XDG_RUNTIME_DIR", state.parent),
+    )
+
+
+def _xdg(env: Mapping[str, str], name: str, default: Path) -> Path:
+    value = env.get(name, "")
+    base = Path(value) if value.startswith("/") else default
+    return base / APP
+
+
+def settings(env: Mapping[str, str], file: Path) -> Settings:
+    """Read file and environment. Raises `ConfigError`."""
+    values = _file_values(file)
+    for name in Settings.model_fields:
+        if (value := env.get(PREFIX + name.upper())) is not None and name != "keys":
+            values[name] = value
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        name = ".".join(map(str, first["loc"]))
+        raise ConfigError(
+            f"The setting {name!r} ({PREFIX}{name.upper()} or {file}) is wrong: {first['msg']}."
+        ) from error
+
+
+def _file_values(file: Path) -> dict[str, object]:
+    try:
+        text = file.read_text("utf-8")
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file} cannot be read: {error}.") from error
+    try:
+        return cast("dict[str, object]", tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{file} is not valid TOML: {error}.") from error
+
+
+def provider_key(env: Mapping[str, str], config: Settings, name: str) -> str:
+    """The value of a provider's key variable, from the environment or `[keys]` in the file."""
+    return env.get(name) or config.keys.get(name, "")
+
+
+def child_environment(env: Mapping[str, str]) -> dict[str, str]:
+    """What the agent's commands see: everything but secrets and our own settings."""
+    return {
+        name: value
+        for name, value in env.items()
+        if not name.startswith(PREFIX) and not name.upper().endswith(SECRET_ENDINGS)
+    }
+
+
+def prepare_for_litellm() -> None:
+    """Keep litellm from downloading its price list when it is imported."""
+    os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+
+
+def is_macos() -> bool:
+    """Whether this is macOS."""
+    return sys.platform == "darwin"

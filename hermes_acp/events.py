@@ -1,0 +1,575 @@
+"""Operations that go into a session and events that come out of it: pure data, no behaviour.
+
+Everything a window shows, a journal keeps or an export reads is one of these events. Nothing here
+knows a protocol, a terminal or a database, and this module imports nothing of the package.
+
+*Durable* events are numbered without a gap and written to the journal before anybody sees them.
+*Live* events (`LIVE`) are progress for whoever is watching: they carry no number, are never
+journaled, and everything lasting in them is repeated by a later durable event.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+# --- content -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class TextBlock:
+    """Plain or Markdown text."""
+
+    text: str
+    type: Literal["text"] = "text"
+
+
+@dataclass(frozen=True, slots=True)
+class ImageBlock:
+    """An image; `data` is base64."""
+
+    data: str
+    mime_type: str
+    uri: str | None = None
+    type: Literal["image"] = "image"
+
+
+@dataclass(frozen=True, slots=True)
+class AudioBlock:
+    """A sound; `data` is base64."""
+
+    data: str
+    mime_type: str
+    type: Literal["audio"] = "audio"
+
+
+@dataclass(frozen=True, slots=True)
+class LinkBlock:
+    """A reference to something that the agent can read by itself."""
+
+    uri: str
+    name: str
+    title: str | None = None
+    description: str | None = None
+    mime_type: str | None = None
+    size: int | None = None
+    type: Literal["link"] = "link"
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceBlock:
+    """Contents handed over with the message: `text`, or `blob` as base64; one of the two."""
+
+    uri: str
+    text: str | None = None
+    blob: str | None = None
+    mime_type: str | None = None
+    type: Literal["resource"] = "resource"
+
+
+Block: TypeAlias = TextBlock | ImageBlock | AudioBlock | LinkBlock | ResourceBlock
+
+
+@dataclass(frozen=True, slots=True)
+class Diff:
+    """A change of one file as whole texts; `old_text` is None for a new file. Path absolute."""
+
+    path: str
+    new_text: str
+    old_text: str | None = None
+    type: Literal["diff"] = "diff"
+
+
+@dataclass(frozen=True, slots=True)
+class TerminalRef:
+    """A terminal that the editor itself runs and shows."""
+
+    terminal_id: str
+    type: Literal["terminal"] = "terminal"
+
+
+Shown: TypeAlias = TextBlock | ImageBlock | AudioBlock | LinkBlock | ResourceBlock | Diff | TerminalRef
+"""What a tool call shows to the person (the model reads `ToolCallFinished.result`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """A place in a file for the editor to follow; absolute path, 1-based line."""
+
+    path: str
+    line: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ToolRequest:
+    """A call as the model wrote it; `arguments` is the JSON text, possibly malformed."""
+
+    call_id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class ExitStatus:
+    """How a command ended: an exit code, or the name of the signal that ended it."""
+
+    code: int | None
+    signal: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PlanEntry:
+    """One line of the agent's plan."""
+
+    content: str
+    status: Literal["pending", "in_progress", "completed"] = "pending"
+    priority: Literal["high", "medium", "low"] = "medium"
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One possible answer to a permission request."""
+
+    option_id: str
+    name: str
+    kind: Literal["allow_once", "allow_always", "reject_once", "reject_always"]
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One thing the agent asks the user for: free text, or one (or several) of `choices`."""
+
+    name: str
+    title: str
+    choices: tuple[str, ...] = ()
+    many: bool = False
+    required: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class OptionValue:
+    """One value that a session option can take."""
+
+    value: str
+    name: str
+    description: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """A setting of the session that the user can change between turns."""
+
+    option_id: str
+    name: str
+    category: Literal["mode", "model", "thought_level", "other"]
+    current: str
+    values: tuple[OptionValue, ...]
+    description: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A slash command; `hint` is None when it takes no input."""
+
+    name: str
+    description: str
+    hint: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one model request; `cost` in US dollars where the price is known."""
+
+    input_tokens: int
+    output_tokens: int
+    cached_tokens: int = 0
+    cost: float | None = None
+
+
+StopReason: TypeAlias = Literal[
+    "end_turn", "max_tokens", "max_turn_requests", "refusal", "cancelled", "error", "interrupted"
+]
+"""The five of ACP, and `error` (the model or the disk failed) and `interrupted` (the server died)."""
+
+ToolKind: TypeAlias = Literal[
+    "read", "edit", "delete", "move", "search", "execute", "think", "fetch", "switch_mode", "other"
+]
+
+ToolOutcome: TypeAlias = Literal["completed", "failed", "refused", "cancelled", "unknown"]
+"""`unknown`: the server died while the tool ran; nobody knows what it did, and it is not re-run."""
+
+
+# --- durable events ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class SessionStarted:
+    """The first event of every session."""
+
+    cwd: str
+    additional_directories: tuple[str, ...] = ()
+    type: Literal["session_started"] = "session_started"
+
+
+@dataclass(frozen=True, slots=True)
+class TurnStarted:
+    """The user's message was accepted and its turn begins. `client` names the window it came from."""
+
+    message_id: str
+    content: tuple[Block, ...]
+    client: str = ""
+    type: Literal["turn_started"] = "turn_started"
+
+
+@dataclass(frozen=True, slots=True)
+class Steered:
+    """A message of the user that joined the running turn."""
+
+    message_id: str
+    content: tuple[Block, ...]
+    client: str = ""
+    type: Literal["steered"] = "steered"
+
+
+@dataclass(frozen=True, slots=True)
+class MessageCompleted:
+    """One whole answer of the model. `text` and `thought` equal the deltas that came before it.
+
+    `opaque` is provider state that has to go back unchanged (thinking signatures), as JSON text.
+    """
+
+    message_id: str
+    text: str
+    thought: str = ""
+    tool_calls: tuple[ToolRequest, ...] = ()
+    opaque: str | None = None
+    type: Literal["message_completed"] = "message_completed"
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCallStarted:
+    """A tool call is about to be judged and run."""
+
+    call_id: str
+    name: str
+    title: str
+    kind: ToolKind
+    arguments: str
+    locations: tuple[Location, ...] = ()
+    type: Literal["tool_call_started"] = "tool_call_started"
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCallFinished:
+    """The end of a tool call: exactly one for each `ToolCallStarted`, on cancel too."""
+
+    call_id: str
+    outcome: ToolOutcome
+    result: str
+    shown: tuple[Shown, ...] = ()
+    locations: tuple[Location, ...] = ()
+    images: tuple[ImageBlock, ...] = ()
+    exit: ExitStatus | None = None
+    title: str | None = None
+    type: Literal["tool_call_finished"] = "tool_call_finished"
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalRequested:
+    """May this call do what `shown` and `reason` say? Answered by `Answer(request_id, …)`."""
+
+    request_id: str
+    call_id: str
+    title: str
+    reason: str
+    choices: tuple[Choice, ...]
+    shown: tuple[Shown, ...] = ()
+    locations: tuple[Location, ...] = ()
+    type: Literal["approval_requested"] = "approval_requested"
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalResolved:
+    """The end of an approval: the choice and who made it, or None when nobody answered."""
+
+    request_id: str
+    call_id: str
+    option_id: str | None
+    client: str = ""
+    type: Literal["approval_resolved"] = "approval_resolved"
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionAsked:
+    """The agent asks the user something. Answered by `Answer(request_id, …)`."""
+
+    request_id: str
+    call_id: str
+    message: str
+    fields: tuple[Field, ...]
+    type: Literal["question_asked"] = "question_asked"
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionAnswered:
+    """The end of a question. `values` is a JSON object as text, None when there is no answer."""
+
+    request_id: str
+    call_id: str
+    outcome: Literal["answered", "declined", "unanswered"]
+    values: str | None = None
+    client: str = ""
+    type: Literal["question_answered"] = "question_answered"
+
+
+@dataclass(frozen=True, slots=True)
+class PlanUpdated:
+    """The whole plan as it is now."""
+
+    entries: tuple[PlanEntry, ...]
+    type: Literal["plan_updated"] = "plan_updated"
+
+
+@dataclass(frozen=True, slots=True)
+class ContextCompacted:
+    """Everything before this event is replaced by `summary` for the model; the journal keeps it."""
+
+    compaction_id: str
+    status: Literal["completed", "failed", "cancelled"]
+    summary: str = ""
+    error: str | None = None
+    type: Literal["context_compacted"] = "context_compacted"
+
+
+@dataclass(frozen=True, slots=True)
+class UsageUpdated:
+    """Tokens in the context, the size of the window, and the session's cost so far (US dollars)."""
+
+    used: int
+    size: int
+    cost: float | None = None
+    type: Literal["usage_updated"] = "usage_updated"
+
+
+@dataclass(frozen=True, slots=True)
+class TurnEnded:
+    """The last event of a turn, once. `error` is a sentence for the user when the reason is error."""
+
+    stop_reason: StopReason
+    error: str | None = None
+    needs_login: bool = False
+    type: Literal["turn_ended"] = "turn_ended"
+
+
+# --- live events ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class StepStarted:
+    """One request to the model begins; steps are counted from 1 within a turn."""
+
+    step: int
+    model: str
+    type: Literal["step_started"] = "step_started"
+
+
+@dataclass(frozen=True, slots=True)
+class TextDelta:
+    """A piece of the model's answer."""
+
+    message_id: str
+    text: str
+    type: Literal["text_delta"] = "text_delta"
+
+
+@dataclass(frozen=True, slots=True)
+class ThoughtDelta:
+    """A piece of the model's reasoning."""
+
+    message_id: str
+    text: str
+    type: Literal["thought_delta"] = "thought_delta"
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCallAnnounced:
+    """The model began to write a call whose arguments are still streaming."""
+
+    call_id: str
+    name: str
+    kind: ToolKind
+    type: Literal["tool_call_announced"] = "tool_call_announced"
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCallProgress:
+    """A running call has news: `output` is appended to what came before, `shown` replaces it."""
+
+    call_id: str
+    output: str = ""
+    shown: tuple[Shown, ...] | None = None
+    type: Literal["tool_call_progress"] = "tool_call_progress"
+
+
+@dataclass(frozen=True, slots=True)
+class CompactionStarted:
+    """The context is being summarised; its end is a `ContextCompacted` with the same id."""
+
+    compaction_id: str
+    type: Literal["compaction_started"] = "compaction_started"
+
+
+@dataclass(frozen=True, slots=True)
+class OptionsChanged:
+    """All settings of the session as they are now."""
+
+    options: tuple[Option, ...]
+    type: Literal["options_changed"] = "options_changed"
+
+
+@dataclass(frozen=True, slots=True)
+class TitleChanged:
+    """The session has a (new) title."""
+
+    title: str
+    type: Literal["title_changed"] = "title_changed"
+
+
+@dataclass(frozen=True, slots=True)
+class CommandsChanged:
+    """All slash commands as they are now."""
+
+    commands: tuple[Command, ...]
+    type: Literal["commands_changed"] = "commands_changed"
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something the user should know; not part of the conversation."""
+
+    severity: Literal["info", "warning", "error"]
+    title: str
+    description: str | None = None
+    type: Literal["notice"] = "notice"
+
+
+@dataclass(frozen=True, slots=True)
+class JournalFailed:
+    """Events could not be written. What was not acknowledged is gone; the session goes on."""
+
+    message: str
+    type: Literal["journal_failed"] = "journal_failed"
+
+
+Durable: TypeAlias = (
+    SessionStarted
+    | TurnStarted
+    | Steered
+    | MessageCompleted
+    | ToolCallStarted
+    | ToolCallFinished
+    | ApprovalRequested
+    | ApprovalResolved
+    | QuestionAsked
+    | QuestionAnswered
+    | PlanUpdated
+    | ContextCompacted
+    | UsageUpdated
+    | TurnEnded
+)
+Live: TypeAlias = (
+    StepStarted
+    | TextDelta
+    | ThoughtDelta
+    | ToolCallAnnounced
+    | ToolCallProgress
+    | CompactionStarted
+    | OptionsChanged
+    | TitleChanged
+    | CommandsChanged
+    | Notice
+    | JournalFailed
+)
+Event: TypeAlias = Durable | Live
+
+LIVE: tuple[type, ...] = (
+    StepStarted,
+    TextDelta,
+    ThoughtDelta,
+    ToolCallAnnounced,
+    ToolCallProgress,
+    CompactionStarted,
+    OptionsChanged,
+    TitleChanged,
+    CommandsChanged,
+    Notice,
+    JournalFailed,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """An event with its place: `seq` counts the session's durable events from 1, None when live.
+
+    `turn_id` is empty between turns; `agent_path` names the subagent (empty: the agent itself);
+    `at` is seconds since the epoch, never smaller than that of the event before.
+    """
+
+    session_id: str
+    seq: int | None
+    turn_id: str
+    at: float
+    event: Event
+    agent_path: str = ""
+
+
+# --- operations ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A message of the user; `turn_id` is chosen by the caller and comes back on every event."""
+
+    turn_id: str
+    content: tuple[Block, ...]
+    client: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Steer:
+    """A message that joins the running turn at its next step."""
+
+    content: tuple[Block, ...]
+    client: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """Stop the turn `turn_id`, running or queued; None: everything running and queued."""
+
+    turn_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The reply to an approval (`option_id`) or a question (`outcome`, `values` as JSON text).
+
+    `option_id` None and `outcome` "unanswered" mean that nobody could answer.
+    """
+
+    request_id: str
+    option_id: str | None = None
+    outcome: Literal["answered", "declined", "unanswered"] = "unanswered"
+    values: str | None = None
+    client: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SetOption:
+    """Give the session option `option_id` (mode included) the value `value`."""
+
+    option_id: str
+    value: str
+
+
+Op: TypeAlias = Prompt | Steer | Cancel | Answer | SetOption

@@ -1,0 +1,62 @@
+"""Effects: what a tool wants to do to the world, and the permit that lets it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+Mode: TypeAlias = Literal["ask", "plan", "accept_edits"]
+
+EffectKind: TypeAlias = Literal["read", "write", "execute", "fetch", "mcp"]
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """One thing that may need permission.
+
+    `paths` are absolute and resolved (no `..`, no links) for read and write; `command` is the exact
+    text that will run; `tool` is `server__tool` for MCP, whose `read_only` is the server's claim.
+    """
+
+    kind: EffectKind
+    summary: str
+    paths: tuple[str, ...] = ()
+    command: str = ""
+    cwd: str = ""
+    tool: str = ""
+    read_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """Proof that an effect passed the policy; only `agent.approvals` makes one.
+
+    Whatever writes, runs or fetches takes a permit and refuses one for something else.
+    """
+
+    effect: Effect
+
+    def check_write(self, path: str) -> None:
+        """Raise `PermitMismatch` unless this permit covers writing the resolved `path`."""
+        if self.effect.kind != "write" or path not in self.effect.paths:
+            raise PermitMismatch(f"no permit to write {path}")
+
+    def check_command(self, command: str) -> None:
+        """Raise `PermitMismatch` unless this permit covers running exactly `command`."""
+        if self.effect.kind != "execute" or command != self.effect.command:
+            raise PermitMismatch(f"no permit to run {command!r}")
+
+
+class PermitMismatch(Exception):
+    """A bug of ours: something tried to do more than was permitted."""
+
+
+class Refused(Exception):
+    """The effect may not happen; `str()` is a sentence for the model that says who decided.
+
+    `unanswered` tells "nobody was there to answer" apart from a real no.
+    """
+
+    def __init__(self, message: str, *, unanswered: bool = False) -> None:
+        super().__init__(message)
+        self.unanswered = unanswered

@@ -1,0 +1,1 @@
+"""Bytes to messages, messages to operations, events back to messages."""

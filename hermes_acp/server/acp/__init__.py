@@ -1,0 +1,1 @@
+"""The Agent Client Protocol, version 1: schema, handlers and renderer."""
