@@ -41,6 +41,11 @@ class Paths:
         """The user's configuration."""
         return self.config / "config.toml"
 
+    @property
+    def database(self) -> Path:
+        """The sessions with their journals, and the rules."""
+        return self.data / "sessions.db"
+
 
 class Settings(BaseModel):
     """What the user can set, with defaults."""
@@ -62,7 +67,11 @@ class Settings(BaseModel):
     @field_validator("models", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
-        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+        return (
+            tuple(part.strip() for part in value.split(",") if part.strip())
+            if isinstance(value, str)
+            else value
+        )
 
 
 def environment() -> Mapping[str, str]:

@@ -375,19 +375,21 @@ class StepStarted:
 
 @dataclass(frozen=True, slots=True)
 class TextDelta:
-    """A piece of the model's answer."""
+    """A piece of the model's answer, `offset` characters after its beginning."""
 
     message_id: str
     text: str
+    offset: int
     type: Literal["text_delta"] = "text_delta"
 
 
 @dataclass(frozen=True, slots=True)
 class ThoughtDelta:
-    """A piece of the model's reasoning."""
+    """A piece of the model's reasoning, `offset` characters after its beginning."""
 
     message_id: str
     text: str
+    offset: int
     type: Literal["thought_delta"] = "thought_delta"
 
 
@@ -454,6 +456,13 @@ class Notice:
 
 
 @dataclass(frozen=True, slots=True)
+class PromptDropped:
+    """A prompt (the envelope's turn) was cancelled before its turn began; it left no trace."""
+
+    type: Literal["prompt_dropped"] = "prompt_dropped"
+
+
+@dataclass(frozen=True, slots=True)
 class JournalFailed:
     """Events could not be written. What was not acknowledged is gone; the session goes on."""
 
@@ -488,6 +497,7 @@ Live: TypeAlias = (
     | TitleChanged
     | CommandsChanged
     | Notice
+    | PromptDropped
     | JournalFailed
 )
 Event: TypeAlias = Durable | Live
@@ -503,6 +513,7 @@ LIVE: tuple[type, ...] = (
     TitleChanged,
     CommandsChanged,
     Notice,
+    PromptDropped,
     JournalFailed,
 )
 
@@ -564,12 +575,4 @@ class Answer:
     client: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class SetOption:
-    """Give the session option `option_id` (mode included) the value `value`."""
-
-    option_id: str
-    value: str
-
-
-Op: TypeAlias = Prompt | Steer | Cancel | Answer | SetOption
+Op: TypeAlias = Prompt | Steer | Cancel | Answer

@@ -15,7 +15,8 @@ class Effect:
     """One thing that may need permission.
 
     `paths` are absolute and resolved (no `..`, no links) for read and write; `command` is the exact
-    text that will run; `tool` is `server__tool` for MCP, whose `read_only` is the server's claim.
+    text that will run; `tool` is `server__tool` for MCP, whose `read_only` is the server's claim;
+    `host` is the name a fetch connects to.
     """
 
     kind: EffectKind
@@ -25,6 +26,7 @@ class Effect:
     cwd: str = ""
     tool: str = ""
     read_only: bool = False
+    host: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,11 @@ class Permit:
         """Raise `PermitMismatch` unless this permit covers running exactly `command`."""
         if self.effect.kind != "execute" or command != self.effect.command:
             raise PermitMismatch(f"no permit to run {command!r}")
+
+    def check_tool(self, tool: str) -> None:
+        """Raise `PermitMismatch` unless this permit covers calling the MCP tool `tool`."""
+        if self.effect.kind != "mcp" or tool != self.effect.tool:
+            raise PermitMismatch(f"no permit to call {tool!r}")
 
 
 class PermitMismatch(Exception):

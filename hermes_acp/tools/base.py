@@ -13,6 +13,7 @@ from hermes_acp.events import (
     Field,
     ImageBlock,
     Location,
+    Notice,
     PlanEntry,
     Shown,
     ToolKind,
@@ -154,10 +155,42 @@ class Tool(Protocol):
 class ToolSource(Protocol):
     """Tools that come with a session and may take time to appear, such as MCP servers."""
 
+    async def run(self) -> None:
+        """Live with the session, which runs this as a task; ends when cancelled."""
+        ...
+
+    async def next_problem(self) -> Notice:
+        """Wait for the next thing that the user should know."""
+        ...
+
     async def tools(self) -> Sequence[Tool]:
         """The tools; waits, within a named bound, for servers that are still starting."""
         ...
 
     async def aclose(self) -> None:
         """End everything that was started."""
+        ...
+
+
+class SessionTools(Protocol):
+    """All tools of one session."""
+
+    async def run(self) -> None:
+        """Live with the session, which runs this as a task; ends when cancelled."""
+        ...
+
+    async def next_problem(self) -> Notice:
+        """Wait for the next thing that the user should know."""
+        ...
+
+    async def tools(self) -> Sequence[Tool]:
+        """The tools as the model gets them: our own first, in a stable order."""
+        ...
+
+    def find(self, name: str) -> Tool | None:
+        """The tool of that name among those that `tools` gave last."""
+        ...
+
+    async def aclose(self) -> None:
+        """End everything that the session's tools have started."""
         ...

@@ -77,7 +77,7 @@ def tool(
 
 
 def lean_schema(params: type[BaseModel]) -> dict[str, object]:
-    """The JSON schema without what costs tokens and says nothing (titles, null defaults)."""
+    """The JSON schema without what costs tokens and says nothing (titles, null defaults, docstrings)."""
     schema = params.model_json_schema()
     return cast("dict[str, object]", _lean(schema))
 
@@ -93,7 +93,9 @@ def _lean(node: object) -> object:
         if key in ("properties", "$defs")
         else _lean(value)
         for key, value in source.items()
-        if not (key == "title" and isinstance(value, str)) and not (key == "default" and value is None)
+        if not (key == "title" and isinstance(value, str))
+        and not (key == "default" and value is None)
+        and not (key == "description" and "properties" in source)
     }
     options = kept.get("anyOf")
     if isinstance(options, list):

@@ -1,14 +1,26 @@
-"""The files as the agent sees them: unsaved editor text first, the disk otherwise.
-
-(Contract skeleton: bodies follow.)
-"""
+"""The files as the agent sees them: unsaved editor text first, the disk otherwise."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
 
 from hermes_acp.policy.effects import Permit
+from hermes_acp.workspace import disk, encoding
+from hermes_acp.workspace.encoding import NotText, Text
+from hermes_acp.workspace.locations import DocumentError, inside, printable, resolve
+
+__all__ = ["Document", "DocumentError", "Documents", "EditorError", "EditorFiles"]
+
+TEXT_BYTES = 10 * 1024 * 1024
+"""Larger files are neither read nor written as text."""
+
+EDITOR_SECONDS = 15.0
+"""How long an editor may take for one file; then a read goes to the disk and a write fails."""
+
+T = TypeVar("T")
 
 
 class EditorFiles(Protocol):
@@ -37,16 +49,14 @@ class EditorError(Exception):
     """The editor did not answer or refused; `str()` says why."""
 
 
-class DocumentError(Exception):
-    """A file cannot be read or written as text; `str()` says why and what to do."""
-
-
 @dataclass(frozen=True, slots=True)
 class Document:
     """A text file as it was when read; `path` is absolute and real.
 
-    `text` has `\\n` line ends; `newline` and `encoding` (BOM included) are what a write restores.
-    `exists` is False for a file that is not there yet.
+    `text` has `\\n` line ends, unless the file mixes them: then they are all part of the text.
+    `newline` and `encoding` (BOM included) are what a write restores. `exists` is False for a file
+    that is not there yet. `mode` is the permission bits that a write gives to a new file; None
+    leaves them to the umask. Existing files keep theirs.
     """
 
     path: str
@@ -54,22 +64,172 @@ class Document:
     exists: bool = True
     newline: str = "\n"
     encoding: str = "utf-8"
+    mode: int | None = field(default=None, compare=False)
 
 
 class Documents:
-    """Reads and writes text files for one session."""
+    """Reads and writes text files for one session.
+
+    Writes of one session wait for each other. A write that is cancelled on its way to the disk
+    ends first, wholly or not at all; only then is the cancellation passed on.
+    """
 
     def __init__(self, roots: tuple[str, ...], editor: EditorFiles | None = None) -> None:
         self.roots = roots
         self.editor = editor
+        self._writing = asyncio.Lock()
 
     async def read(self, path: str) -> Document:
         """The current text. A missing file gives `exists=False`; raises `DocumentError`."""
-        raise NotImplementedError
+        found = await asyncio.to_thread(_load, path)
+        editor = self._editor(found.path)
+        if editor is None or not editor.can_read:
+            return found
+        try:
+            async with asyncio.timeout(EDITOR_SECONDS):
+                raw = await editor.read_text(found.path)
+        except (EditorError, TimeoutError):
+            return found
+        if not found.exists and not raw:
+            # Some editors answer with nothing, not an error, for a file that is not there.
+            return found
+        return _as_edited(found, raw, keep_newline=not editor.can_write)
+
+    async def read_bytes(self, path: str, limit: int) -> bytes | None:
+        """The bytes on the disk, None for a missing file; `DocumentError` over `limit` bytes."""
+
+        def load() -> bytes | None:
+            content = disk.read(resolve("/", path), limit)
+            return None if content is None else content.data
+
+        return await asyncio.to_thread(load)
 
     async def write(self, permit: Permit, before: Document, text: str) -> Document:
         """Replace the text that was read as `before`; refuses when the file changed since.
 
-        Raises `DocumentError`; nothing is half written.
+        Gives what is stored now, which an editor that formats may have changed. Raises
+        `DocumentError`; nothing is half written.
         """
-        raise NotImplementedError
+        permit.check_write(before.path)
+        data = _encode(before, text)
+        editor = self._editor(before.path)
+        async with self._writing:
+            if editor is not None:
+                _same(before, await self.read(before.path))
+            if editor is not None and editor.can_write:
+                return await self._write_in_editor(editor, before, text)
+            seen = _load if editor is None or not editor.can_read else None
+            return await _to_the_end(lambda: _store(before, data, seen))
+
+    async def delete(self, permit: Permit, before: Document) -> None:
+        """Remove the file that was read as `before`; refuses when it changed since.
+
+        Raises `DocumentError`.
+        """
+        permit.check_write(before.path)
+        async with self._writing:
+            _same(before, await self.read(before.path))
+            await _to_the_end(lambda: disk.remove(before.path))
+
+    def _editor(self, path: str) -> EditorFiles | None:
+        return self.editor if inside(path, self.roots) else None
+
+    async def _write_in_editor(self, editor: EditorFiles, before: Document, text: str) -> Document:
+        name = printable(before.path)
+        await asyncio.to_thread(_prepare, before)
+        try:
+            async with asyncio.timeout(EDITOR_SECONDS):
+                await editor.write_text(before.path, encoding.join_newline(text, before.newline))
+        except EditorError as error:
+            raise DocumentError(f"The editor did not write {name}: {error}") from error
+        except TimeoutError as error:
+            raise DocumentError(
+                f"The editor did not say within {EDITOR_SECONDS:g} s whether it wrote {name}: "
+                "read the file before you go on."
+            ) from error
+        return await self.read(before.path)
+
+
+async def _to_the_end(work: Callable[[], T]) -> T:
+    """Run in a thread; a cancel waits for its end, so that nothing happens behind the caller's back."""
+    future = asyncio.get_running_loop().run_in_executor(None, work)
+    try:
+        return await asyncio.shield(future)
+    except asyncio.CancelledError:
+        await asyncio.wait((future,))
+        raise
+
+
+# --- below: in a thread, or pure -----------------------------------------------------------------
+
+
+def _load(path: str) -> Document:
+    real = resolve("/", path)
+    content = disk.read(real, TEXT_BYTES)
+    if content is None:
+        return Document(real, "", exists=False)
+    try:
+        return _decoded(real, content.data, content.mode)
+    except NotText as error:
+        size = f"{len(content.data):,} bytes"
+        raise DocumentError(
+            f"{printable(real)} is not readable as text ({error}, {size}): use a command to look at it."
+        ) from error
+
+
+def _decoded(path: str, data: bytes, mode: int | None) -> Document:
+    content = encoding.decode(data)
+    return Document(path, content.text, True, content.newline, content.encoding, mode)
+
+
+def _as_edited(found: Document, raw: str, *, keep_newline: bool) -> Document:
+    """What the editor showed, with the encoding of the file.
+
+    The line ends are those that the editor writes with; where it only reads, those of the file.
+    """
+    if len(raw) > TEXT_BYTES:
+        limit = f"the limit is {TEXT_BYTES:,} characters"
+        raise DocumentError(f"{printable(found.path)} is too large in the editor: {limit}.")
+    text, newline = encoding.split_newline(raw)
+    if keep_newline and newline == "\n" and found.exists:
+        newline = found.newline
+    return Document(found.path, text, True, newline, found.encoding, found.mode)
+
+
+def _encode(before: Document, text: str) -> bytes:
+    try:
+        data = encoding.encode(Text(text, before.newline, before.encoding))
+    except NotText as error:
+        reason = f"The new text of {printable(before.path)} contains {error}: nothing was written."
+        raise DocumentError(reason) from error
+    if len(data) > TEXT_BYTES:
+        size = f"{len(data):,} bytes, the limit is {TEXT_BYTES:,}"
+        raise DocumentError(f"The new text of {printable(before.path)} is too large: {size}.")
+    return data
+
+
+def _same(before: Document, now: Document) -> None:
+    missing = not before.exists and not now.exists and before.path == now.path
+    if now != before and not missing:
+        raise DocumentError(
+            f"{printable(before.path)} changed since it was read: nothing was written. "
+            "Read it again and repeat the change."
+        )
+
+
+def _store(before: Document, data: bytes, seen: Callable[[str], Document] | None) -> Document:
+    def unchanged() -> None:
+        if seen is not None:
+            _same(before, seen(before.path))
+
+    disk.replace(before.path, data, before.mode, unchanged)
+    return _decoded(before.path, data, before.mode)
+
+
+def _prepare(before: Document) -> None:
+    """The folders of a new file, which editors do not agree on creating."""
+    try:
+        disk.make_parents(before.path, [])
+    except OSError as error:
+        name = printable(before.path)
+        raise DocumentError(f"The folder of {name} cannot be created: {error.strerror}.") from error

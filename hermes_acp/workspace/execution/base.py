@@ -12,18 +12,27 @@ from hermes_acp.policy.effects import Permit
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """A shell command to start in `cwd` (absolute)."""
+    """A shell command to start in `cwd` (absolute).
+
+    What a command leaves running when its shell ends is ended with it, unless it is a `background`
+    command: that one lasts as long as anything of it does.
+    """
 
     command: str
     cwd: str
+    background: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """What a command has printed so far: the tail of it, and how many characters were dropped."""
+    """What a command has printed so far: the tail of it, and how many characters were dropped.
+
+    `head` is the beginning, where it was kept: `head`, then `dropped` characters, then `text`.
+    """
 
     text: str
     dropped: int = 0
+    head: str = ""
 
 
 class Process(Protocol):

@@ -1,0 +1,223 @@
+"""Runs the model's tool calls: every started call finishes once, on cancel too."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import json_repair
+import orjson
+
+from hermes_acp.agent.approvals import Asker
+from hermes_acp.agent.turn import Turn
+from hermes_acp.events import (
+    Field,
+    Location,
+    PlanEntry,
+    PlanUpdated,
+    Shown,
+    TextBlock,
+    ToolCallFinished,
+    ToolCallProgress,
+    ToolCallStarted,
+    ToolOutcome,
+    ToolRequest,
+)
+from hermes_acp.policy.effects import Effect, Permit, Refused
+from hermes_acp.storage.database import StorageError
+from hermes_acp.tools.base import Reply, Tool, ToolError, ToolResult
+from hermes_acp.workspace.documents import DocumentError, Documents
+from hermes_acp.workspace.execution.base import Execution, ExecutionError
+
+PARALLEL_BOUND = 8
+"""Reading calls that run beside each other."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class CallContext:
+    """What one running call may use (`tools.base.ToolContext`)."""
+
+    turn: Turn
+    call_id: str
+    title: str
+
+    @property
+    def cwd(self) -> str:
+        """The session's working directory."""
+        return self.turn.place.cwd
+
+    @property
+    def roots(self) -> tuple[str, ...]:
+        """The working directory and the additional ones."""
+        return self.turn.place.roots
+
+    @property
+    def documents(self) -> Documents:
+        """The files."""
+        return self.turn.place.documents
+
+    @property
+    def execution(self) -> Execution:
+        """Where commands run."""
+        return self.turn.place.execution
+
+    async def permit(
+        self, effect: Effect, shown: tuple[Shown, ...] = (), locations: tuple[Location, ...] = ()
+    ) -> Permit:
+        """Pass the policy. Raises `Refused`."""
+        permit = await self.turn.approvals.permit(self._asker(), effect, shown, locations)
+        self.progress()
+        return permit
+
+    def progress(self, output: str = "", shown: tuple[Shown, ...] | None = None) -> None:
+        """Show how it goes."""
+        self.turn.publish(ToolCallProgress(self.call_id, output, shown))
+
+    def set_plan(self, entries: tuple[PlanEntry, ...]) -> None:
+        """Replace the plan."""
+        self.turn.publish(PlanUpdated(entries))
+
+    async def ask(self, message: str, fields: tuple[Field, ...]) -> Reply:
+        """Ask the user."""
+        answer = await self.turn.approvals.question(self._asker(), message, fields)
+        values = cast("dict[str, object]", orjson.loads(answer.values)) if answer.values else {}
+        return Reply(answer.outcome, values)
+
+    def _asker(self) -> Asker:
+        return Asker(self.call_id, self.title, self.turn.publish, self.turn.hub.flush)
+
+
+async def run_all(turn: Turn, requests: Sequence[ToolRequest]) -> list[ToolCallFinished]:
+    """Run the calls in order; neighbouring calls that only read run beside each other.
+
+    When cancelled, every call that has not ended is ended before the cancellation goes on.
+    """
+    waiting = {request.call_id: request for request in requests}
+    finished: list[ToolCallFinished] = []
+    try:
+        for beside, group in itertools.groupby(requests, lambda request: _parallel(turn, request)):
+            if beside:
+                finished += await _run_beside(turn, waiting, list(group))
+            else:
+                for request in group:
+                    finished.append(await _run(turn, waiting, request))
+    except asyncio.CancelledError:
+        _end_all(turn, list(waiting.values()), "cancelled", "The user stopped the turn before this call ran.")
+        raise
+    return finished
+
+
+def refuse_all(turn: Turn, requests: Sequence[ToolRequest], reason: str) -> None:
+    """End calls that must not run, telling the model why."""
+    _end_all(turn, requests, "failed", reason)
+
+
+def parse(arguments: str) -> dict[str, object]:
+    """The arguments as an object; small mistakes are mended. Raises `ToolError`.
+
+    Text that does not end like an object was cut off: mending it would invent an ending.
+    """
+    if not arguments.strip():
+        return {}
+    try:
+        value = cast("object", orjson.loads(arguments))
+    except orjson.JSONDecodeError as error:
+        if not arguments.rstrip().endswith("}"):
+            raise ToolError(f"The arguments are not complete JSON ({error}). Send the call again.") from error
+        value = cast("object", json_repair.loads(arguments))
+    if not isinstance(value, dict):
+        raise ToolError("The arguments must be one JSON object. Send the call again.")
+    return cast("dict[str, object]", value)
+
+
+async def _run_beside(
+    turn: Turn, waiting: dict[str, ToolRequest], requests: list[ToolRequest]
+) -> list[ToolCallFinished]:
+    gate = asyncio.Semaphore(PARALLEL_BOUND)
+
+    async def bounded(request: ToolRequest) -> ToolCallFinished:
+        async with gate:
+            return await _run(turn, waiting, request)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(bounded(request)) for request in requests]
+    except* StorageError as failures:
+        raise failures.exceptions[0] from None
+    return [task.result() for task in tasks]
+
+
+async def _run(turn: Turn, waiting: dict[str, ToolRequest], request: ToolRequest) -> ToolCallFinished:
+    del waiting[request.call_id]
+    try:
+        call = _find(turn, request).accept(parse(request.arguments))
+    except ToolError as error:
+        _start(turn, request, request.name)
+        return _finish(turn, request, "failed", _failure(error))
+    description = call.describe(turn.place.cwd)
+    _start(turn, request, description.title, description.locations)
+    try:
+        result = await call.run(CallContext(turn, request.call_id, description.title))
+    except asyncio.CancelledError:
+        _finish(turn, request, "cancelled", ToolResult("The user stopped this call.", failed=True))
+        raise
+    except Refused as refusal:
+        return _finish(turn, request, "refused", _failure(refusal))
+    except (ToolError, DocumentError, ExecutionError) as error:
+        return _finish(turn, request, "failed", _failure(error))
+    except StorageError:
+        raise
+    except Exception as bug:  # boundary: a bug in one tool must not end the turn
+        logger.exception("tool %s failed", request.name)
+        problem = f"The tool failed with an internal error ({type(bug).__name__}: {bug}). Try another way."
+        return _finish(turn, request, "failed", ToolResult(problem, failed=True))
+    return _finish(turn, request, "failed" if result.failed else "completed", result)
+
+
+def _find(turn: Turn, request: ToolRequest) -> Tool:
+    tool = turn.tools.find(request.name)
+    if tool is None:
+        raise ToolError(f"There is no tool {request.name!r}. Use one of the tools you were given.")
+    return tool
+
+
+def _parallel(turn: Turn, request: ToolRequest) -> bool:
+    tool = turn.tools.find(request.name)
+    return tool is not None and tool.parallel
+
+
+def _start(turn: Turn, request: ToolRequest, title: str, locations: tuple[Location, ...] = ()) -> None:
+    tool = turn.tools.find(request.name)
+    kind = tool.kind if tool is not None else "other"
+    turn.publish(ToolCallStarted(request.call_id, request.name, title, kind, request.arguments, locations))
+
+
+def _finish(turn: Turn, request: ToolRequest, outcome: ToolOutcome, result: ToolResult) -> ToolCallFinished:
+    event = ToolCallFinished(
+        call_id=request.call_id,
+        outcome=outcome,
+        result=result.text,
+        shown=result.shown or (TextBlock(result.text),),
+        locations=result.locations,
+        images=result.images,
+        exit=result.exit,
+        title=result.title,
+    )
+    turn.publish(event)
+    return event
+
+
+def _end_all(turn: Turn, requests: Sequence[ToolRequest], outcome: ToolOutcome, reason: str) -> None:
+    for request in requests:
+        _start(turn, request, request.name)
+        _finish(turn, request, outcome, ToolResult(reason, failed=True))
+
+
+def _failure(error: Exception) -> ToolResult:
+    return ToolResult(str(error), failed=True)

@@ -1,0 +1,104 @@
+"""Slash commands: what the user can tell the session itself instead of the model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from hermes_acp.agent import compaction, ids
+from hermes_acp.agent.turn import Turn
+from hermes_acp.events import Block, Command, MessageCompleted, Option, StopReason, TextBlock
+
+COMMANDS = (
+    Command("compact", "Summarise the conversation to make room", "what to pay attention to (optional)"),
+    Command("model", "Show the models or switch to one", "provider/model (optional)"),
+    Command("title", "Name this conversation", "the new title"),
+    Command("tools", "List the tools that the agent can use"),
+    Command("usage", "Show how full the context is and what the session cost"),
+    Command("help", "List these commands"),
+)
+
+
+class Owner(Protocol):
+    """What a command may do to its session."""
+
+    def options(self) -> tuple[Option, ...]:
+        """All options."""
+        ...
+
+    async def set_model(self, name: str) -> None:
+        """Switch to any model by its name. Raises `ModelError`."""
+        ...
+
+    async def set_title(self, title: str) -> None:
+        """Name the session."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """A command as the user typed it."""
+
+    name: str
+    rest: str
+
+
+def parse(content: tuple[Block, ...]) -> Invocation | None:
+    """The command in a prompt; None when it is an ordinary message."""
+    if not content or not isinstance(content[0], TextBlock):
+        return None
+    word, _, rest = content[0].text.strip().partition(" ")
+    known = word.startswith("/") and any(command.name == word[1:] for command in COMMANDS)
+    return Invocation(word[1:], rest.strip()) if known else None
+
+
+async def run(turn: Turn, owner: Owner, command: Invocation) -> StopReason:
+    """Do it and tell the user. Raises `ModelError` and `StorageError`."""
+    match command.name:
+        case "compact":
+            await compaction.compact(turn, command.rest)
+            text = "The conversation was summarised."
+        case "model":
+            text = await _model(owner, command.rest)
+        case "title":
+            text = await _title(owner, command.rest)
+        case "tools":
+            tools = await turn.tools.tools()
+            text = "\n".join(
+                f"- `{tool.spec.name}`: {_first_sentence(tool.spec.description)}" for tool in tools
+            )
+        case "usage":
+            text = _usage(turn)
+        case _:
+            text = "\n".join(f"- `/{item.name}`: {item.description}" for item in COMMANDS)
+    turn.publish(MessageCompleted(ids.message(), text))
+    return "end_turn"
+
+
+async def _model(owner: Owner, name: str) -> str:
+    if name:
+        await owner.set_model(name)
+        return f"This session now uses `{name}`."
+    option = next(item for item in owner.options() if item.option_id == "model")
+    lines = [
+        f"- `{item.value}`{' (current)' if item.value == option.current else ''}" for item in option.values
+    ]
+    return "\n".join([*lines, "", "Switch with `/model provider/model`."])
+
+
+async def _title(owner: Owner, title: str) -> str:
+    if not title:
+        return "Say the title after the command: `/title Fix the login test`."
+    await owner.set_title(title)
+    return f"This conversation is now called “{title}”."
+
+
+def _usage(turn: Turn) -> str:
+    used, size = turn.conversation.used, turn.model.context_window
+    cost = turn.conversation.cost
+    price = "unknown" if cost is None else f"{cost:.4f} US dollars"
+    return f"Context: {used:,} of {size:,} tokens ({100 * used / size:.0f} %). Cost so far: {price}."
+
+
+def _first_sentence(text: str) -> str:
+    return text.split(". ")[0].rstrip(".")

@@ -1,0 +1,51 @@
+"""What the model is told before the conversation: assembled once a session, so that caches hold."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from hermes_acp.agent import prompts
+from hermes_acp.workspace import project
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """The frozen facts about a session's place."""
+
+    cwd: str
+    roots: tuple[str, ...]
+    date: str
+    git: str
+    instructions: str
+
+    def system(self, mode: str) -> str:
+        """The system prompt in this mode."""
+        return prompts.render(
+            "system",
+            cwd=self.cwd,
+            roots=", ".join(self.roots[1:]) or "none",
+            platform=f"{platform.system()} {platform.machine()}",
+            shell="bash",
+            date=self.date,
+            git=self.git or "Not a git repository.",
+            mode=mode,
+            mode_text=prompts.render(f"mode_{mode}").strip(),
+            instructions=self.instructions,
+        ).strip()
+
+
+async def survey(cwd: str, roots: tuple[str, ...], env: Mapping[str, str]) -> Surroundings:
+    """Look around: git state and the project's instruction files."""
+    place = await project.find_project(cwd)
+    files = await project.instruction_files(cwd, place.root)
+    text = "\n".join(f"\n## {path}\n{body.strip()}" for path, body in files)
+    return Surroundings(
+        cwd=cwd,
+        roots=roots,
+        date=time.strftime("%Y-%m-%d"),
+        git=await project.git_state(place.root, env),
+        instructions=prompts.render("instructions", files=text) if files else "",
+    )

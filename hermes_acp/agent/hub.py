@@ -1,0 +1,208 @@
+"""One producer, many readers: numbers a session's events, journals them, then shows them.
+
+A durable event is shown only after it is on disk, and nothing overtakes it. Publishing never waits;
+`flush` does, for the moments when an effect must not happen before its announcement is safe.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from dataclasses import replace
+
+from hermes_acp.events import LIVE, Envelope, Event, TextDelta, ThoughtDelta
+from hermes_acp.storage.database import StorageError
+from hermes_acp.storage.journal import Journal
+
+QUEUE_BOUND = 8_192
+"""Envelopes that wait for one reader; a reader further behind re-reads the journal."""
+MERGE_AFTER = 512
+"""Waiting envelopes from which neighbouring deltas are merged."""
+MERGE_BOUND = 16_384
+"""Characters of a merged delta."""
+
+
+class Subscription:
+    """One reader's place in the stream."""
+
+    def __init__(self, hub: Hub, *, answers: bool) -> None:
+        self.answers = answers
+        self._hub = hub
+        self._queue: deque[Envelope] = deque()
+        self._wake = asyncio.Event()
+        self._seen = hub.last_seq
+        self._behind = False
+
+    async def batch(self) -> list[Envelope]:
+        """Everything new, in order; waits for at least one envelope. Raises `StorageError`."""
+        while not self._queue and not self._behind:
+            self._wake.clear()
+            await self._wake.wait()
+        if self._behind:
+            return await self._catch_up()
+        return self.take()
+
+    def take(self) -> list[Envelope]:
+        """What waits right now, without waiting."""
+        envelopes = list(self._queue)
+        self._queue.clear()
+        self._seen = _last_seq(envelopes, self._seen)
+        return envelopes
+
+    def seen(self, envelope: Envelope) -> None:
+        """The reader has this durable envelope from the journal: it does not come again."""
+        if envelope.seq is not None and envelope.seq > self._seen:
+            self._seen = envelope.seq
+            self._queue = deque(item for item in self._queue if item.seq is None or item.seq > self._seen)
+
+    def close(self) -> None:
+        """Stop reading."""
+        self._hub.unsubscribe(self)
+
+    def put(self, envelope: Envelope) -> None:
+        """Called by the hub: queue one envelope, within the bounds."""
+        if self._behind:
+            return
+        if len(self._queue) >= QUEUE_BOUND:
+            self._behind = True
+            self._queue.clear()
+        elif len(self._queue) < MERGE_AFTER or not self._merge(envelope):
+            self._queue.append(envelope)
+        self._wake.set()
+
+    def _merge(self, envelope: Envelope) -> bool:
+        last = self._queue[-1]
+        match last.event, envelope.event:
+            case (TextDelta() as old, TextDelta() as new) | (ThoughtDelta() as old, ThoughtDelta() as new):
+                if old.message_id != new.message_id or len(old.text) > MERGE_BOUND:
+                    return False
+                self._queue[-1] = replace(last, event=replace(old, text=old.text + new.text))
+                return True
+            case _:
+                return False
+
+    async def _catch_up(self) -> list[Envelope]:
+        self._behind = False
+        envelopes = await self._hub.journal.read(self._hub.session_id, self._seen)
+        self._seen = _last_seq(envelopes, self._seen)
+        kept = [item for item in self._queue if item.seq is None or item.seq > self._seen]
+        self._queue = deque(kept)
+        return envelopes
+
+
+class Hub:
+    """The stream of one session."""
+
+    def __init__(self, session_id: str, journal: Journal, last_seq: int, last_at: float) -> None:
+        self.session_id = session_id
+        self.journal = journal
+        self.last_seq = last_seq
+        self._committed = last_seq
+        self._at = last_at
+        self._pending: deque[Envelope] = deque()
+        self._subscriptions: list[Subscription] = []
+        self._work = asyncio.Event()
+        self._progress = asyncio.Event()
+        self._failure: StorageError | None = None
+
+    @property
+    def answerable(self) -> bool:
+        """Whether somebody is there who can answer a question."""
+        return self.answerers > 0
+
+    @property
+    def answerers(self) -> int:
+        """How many readers can answer questions."""
+        return sum(subscription.answers for subscription in self._subscriptions)
+
+    @property
+    def watched(self) -> bool:
+        """Whether anybody reads."""
+        return bool(self._subscriptions)
+
+    def subscribe(self, *, answers: bool) -> Subscription:
+        """Read everything that is shown from now on."""
+        subscription = Subscription(self, answers=answers)
+        self._subscriptions.append(subscription)
+        return subscription
+
+    def unsubscribe(self, subscription: Subscription) -> None:
+        """Called by `Subscription.close`."""
+        if subscription in self._subscriptions:
+            self._subscriptions.remove(subscription)
+
+    def publish(self, event: Event, turn_id: str = "") -> None:
+        """Number the event and show it as soon as everything before it is on disk.
+
+        Raises `StorageError` for a durable event when an earlier one could not be written.
+        """
+        if isinstance(event, LIVE):
+            envelope = Envelope(self.session_id, None, turn_id, self._at, event)
+            if not self._pending:
+                self._show(envelope)
+                return
+        else:
+            if self._failure is not None:
+                raise self._failure
+            self.last_seq += 1
+            self._at = max(self._at, time.time())
+            envelope = Envelope(self.session_id, self.last_seq, turn_id, self._at, event)
+        self._pending.append(envelope)
+        self._work.set()
+
+    async def flush(self) -> None:
+        """Wait until everything published is on disk. Raises `StorageError` when it cannot be."""
+        target = self.last_seq
+        while self._committed < target and self._failure is None:
+            self._progress.clear()
+            await self._progress.wait()
+        if self._failure is not None:
+            raise self._failure
+
+    def recover(self) -> None:
+        """After a failure: forget what was not written and accept events again."""
+        self._failure = None
+        self.last_seq = self._committed
+
+    async def run(self) -> None:
+        """Write and show, until cancelled; what was published before is written first."""
+        try:
+            while True:
+                await self._work.wait()
+                await self._write()
+        except asyncio.CancelledError:
+            await self._write()
+            raise
+
+    async def _write(self) -> None:
+        while self._pending:
+            count = len(self._pending)
+            batch = [self._pending[index] for index in range(count)]
+            durable = [envelope for envelope in batch if envelope.seq is not None]
+            try:
+                if durable:
+                    await self.journal.append(durable)
+            except StorageError as error:
+                self._fail(error)
+                return
+            for envelope in batch:
+                self._pending.popleft()
+                self._show(envelope)
+            self._committed = _last_seq(durable, self._committed)
+            self._progress.set()
+        self._work.clear()
+
+    def _fail(self, error: StorageError) -> None:
+        self._failure = error
+        self._pending.clear()
+        self._work.clear()
+        self._progress.set()
+
+    def _show(self, envelope: Envelope) -> None:
+        for subscription in self._subscriptions:
+            subscription.put(envelope)
+
+
+def _last_seq(envelopes: list[Envelope], default: int) -> int:
+    return next((item.seq for item in reversed(envelopes) if item.seq is not None), default)

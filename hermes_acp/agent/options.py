@@ -1,0 +1,59 @@
+"""The session's options as the user sees them: mode, model and effort."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from hermes_acp.events import Option, OptionValue
+
+MODES = (
+    OptionValue("ask", "Ask", "Ask before every edit, command and fetch"),
+    OptionValue("accept_edits", "Accept edits", "Edit files in the workspace unasked, ask for the rest"),
+    OptionValue("plan", "Plan", "Read and think only: change nothing, propose a plan"),
+)
+EFFORTS = (
+    OptionValue("default", "Default", "As much thinking as the model does by itself"),
+    OptionValue("none", "None", "No thinking"),
+    OptionValue("low", "Low", "A little thinking"),
+    OptionValue("medium", "Medium", "Some thinking"),
+    OptionValue("high", "High", "A lot of thinking"),
+)
+
+
+class BadOption(ValueError):
+    """There is no such option or value; `str()` names those that there are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """The current values."""
+
+    mode: str
+    model: str
+    effort: str
+
+    def options(self, models: tuple[OptionValue, ...]) -> tuple[Option, ...]:
+        """All options with all values; the current model is always among them."""
+        if all(item.value != self.model for item in models):
+            models = (OptionValue(self.model, self.model), *models)
+        return (
+            Option("mode", "Mode", "mode", self.mode, MODES, "What the agent may do unasked"),
+            Option("model", "Model", "model", self.model, models, "The language model"),
+            Option("effort", "Effort", "thought_level", self.effort, EFFORTS, "How much the model thinks"),
+        )
+
+    def with_option(self, option_id: str, value: str, models: tuple[OptionValue, ...]) -> Choices:
+        """The choices after setting one option. Raises `BadOption`."""
+        option = next((item for item in self.options(models) if item.option_id == option_id), None)
+        if option is None:
+            raise BadOption(f"There is no option {option_id!r}: use mode, model or effort.")
+        if all(item.value != value for item in option.values):
+            known = ", ".join(item.value for item in option.values)
+            raise BadOption(f"{option.name} cannot be {value!r}: choose one of {known}.")
+        match option_id:
+            case "mode":
+                return replace(self, mode=value)
+            case "model":
+                return replace(self, model=value)
+            case _:
+                return replace(self, effort=value)

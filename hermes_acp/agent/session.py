@@ -1,0 +1,323 @@
+"""A session: takes operations, runs one turn at a time, and owns everything that belongs to it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import cast
+
+from hermes_acp.agent import commands, context, ids, loop
+from hermes_acp.agent.approvals import Approvals, Question
+from hermes_acp.agent.conversation import Conversation
+from hermes_acp.agent.hub import Hub
+from hermes_acp.agent.models import Models
+from hermes_acp.agent.options import Choices
+from hermes_acp.agent.recovery import closing_events
+from hermes_acp.agent.turn import Place, Turn
+from hermes_acp.events import (
+    Answer,
+    Block,
+    Cancel,
+    Envelope,
+    Event,
+    JournalFailed,
+    Op,
+    Option,
+    OptionsChanged,
+    Prompt,
+    PromptDropped,
+    ResourceBlock,
+    Steer,
+    Steered,
+    StopReason,
+    TextBlock,
+    TitleChanged,
+    TurnEnded,
+    TurnStarted,
+)
+from hermes_acp.llm.base import Effort, LoginNeeded, ModelError
+from hermes_acp.policy.effects import Mode
+from hermes_acp.storage.database import StorageError
+from hermes_acp.storage.journal import Journal
+from hermes_acp.storage.sessions import SessionRow, SessionTable
+from hermes_acp.tools.base import SessionTools
+
+QUEUE_BOUND = 32
+"""Prompts that may wait behind the running turn."""
+STEER_BOUND = 32
+"""Messages that may wait for the next step."""
+TITLE_LENGTH = 60
+
+logger = logging.getLogger(__name__)
+
+
+class TooMany(Exception):
+    """A queue of the session is full; `str()` says which and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What every session of a server shares."""
+
+    journal: Journal
+    table: SessionTable
+    models: Models
+    max_steps: int
+    env: Mapping[str, str]
+
+
+class Session:
+    """One conversation. `run` must be running for anything to happen."""
+
+    def __init__(
+        self,
+        row: SessionRow,
+        services: Services,
+        place: Place,
+        tools: SessionTools,
+        hub: Hub,
+        approvals: Approvals,
+    ) -> None:
+        self.row = row
+        self.place = place
+        self.hub = hub
+        self.choices = Choices(row.mode, row.model, row.effort)
+        self.title = row.title
+        self._services = services
+        self._tools = tools
+        self._approvals = approvals
+        self._conversation = Conversation()
+        self._surroundings: asyncio.Task[context.Surroundings] | None = None
+        self._queue: deque[Prompt] = deque()
+        self._wake = asyncio.Event()
+        self._steering: deque[Steered] = deque()
+        self._running: str | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._loaded = False
+        self._tasks = asyncio.TaskGroup()
+
+    @property
+    def session_id(self) -> str:
+        """The id of this session."""
+        return self.row.session_id
+
+    @property
+    def busy(self) -> bool:
+        """Whether a turn is running or waiting."""
+        return self._running is not None or bool(self._queue)
+
+    # --- operations ------------------------------------------------------------------------------
+
+    def submit(self, op: Op) -> bool:
+        """Take in an operation at once; False when there was nothing for it. Raises `TooMany`."""
+        match op:
+            case Prompt():
+                return self._enqueue(op)
+            case Steer():
+                return self._steer(op)
+            case Cancel():
+                return self._cancel(op.turn_id)
+            case Answer():
+                return self._approvals.answer(op)
+
+    def options(self) -> tuple[Option, ...]:
+        """The options with their current values."""
+        return self.choices.options(self._services.models.known(self.choices.model))
+
+    async def set_option(self, option_id: str, value: str) -> None:
+        """Set one option, from the next effect or turn on. Raises `BadOption` and `StorageError`."""
+        models = self._services.models.known(self.choices.model)
+        await self._choose(self.choices.with_option(option_id, value, models))
+
+    async def set_model(self, name: str) -> None:
+        """Switch to any model. Raises `ModelError` when it cannot be opened."""
+        await self._services.models.open(name)
+        await self._choose(Choices(self.choices.mode, name, self.choices.effort))
+
+    async def set_title(self, title: str) -> None:
+        """Name the session."""
+        self.title = title
+        await self._services.table.set_title(self.session_id, title)
+        self.hub.publish(TitleChanged(title))
+
+    async def history(self) -> list[Envelope]:
+        """Everything that happened so far. Raises `StorageError`."""
+        return await self._services.journal.read(self.session_id)
+
+    def open_questions(self) -> tuple[Question, ...]:
+        """The approvals and questions that wait for an answer."""
+        return self._approvals.open()
+
+    def left(self) -> None:
+        """A window went away; when it was the last one, open questions end unanswered."""
+        if not self.hub.answerable:
+            self._approvals.nobody()
+
+    # --- life ------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Live until cancelled; a running turn is then ended as cancelled."""
+        async with self._tasks:
+            writer = self._tasks.create_task(self.hub.run())
+            helpers = [
+                self._tasks.create_task(self._tools.run()),
+                self._tasks.create_task(self._report_problems()),
+            ]
+            self._surroundings = self._tasks.create_task(self._survey())
+            try:
+                while True:
+                    await self._next_turn()
+            finally:
+                await self._stop()
+                for helper in helpers:
+                    helper.cancel()
+                writer.cancel()
+
+    async def _survey(self) -> context.Surroundings:
+        return await context.survey(self.place.cwd, self.place.roots, self._services.env)
+
+    async def _report_problems(self) -> None:
+        while True:
+            self.hub.publish(await self._tools.next_problem())
+
+    async def _stop(self) -> None:
+        self._cancel(None)
+        if self._task is not None:
+            await asyncio.wait([self._task])
+        if self._surroundings is not None:
+            self._surroundings.cancel()
+        await self._tools.aclose()
+
+    async def _next_turn(self) -> None:
+        while not self._queue:
+            self._wake.clear()
+            await self._wake.wait()
+        prompt = self._queue.popleft()
+        self._running = prompt.turn_id
+        self._task = self._tasks.create_task(self._turn(prompt))
+        await asyncio.wait([self._task])
+
+    # --- one turn --------------------------------------------------------------------------------
+
+    async def _turn(self, prompt: Prompt) -> None:
+        try:
+            ended = await self._outcome(prompt)
+            self._running = None
+            while self._steering:
+                self._publish(self._steering.popleft(), prompt.turn_id)
+            self._publish(ended, prompt.turn_id)
+            await self.hub.flush()
+        except StorageError as error:
+            logger.error("session %s: %s", self.session_id, error)
+            self._running = None
+            self._loaded = False
+            self.hub.publish(JournalFailed(str(error)), prompt.turn_id)
+
+    async def _outcome(self, prompt: Prompt) -> TurnEnded | PromptDropped:
+        started = False
+        try:
+            await self.load()
+            self._publish(TurnStarted(ids.message(), prompt.content, prompt.client), prompt.turn_id)
+            started = True
+            return TurnEnded(await self._work(prompt))
+        except asyncio.CancelledError:
+            self._steering.clear()
+            return TurnEnded("cancelled") if started else PromptDropped()
+        except LoginNeeded as error:
+            return TurnEnded("error", str(error), needs_login=True)
+        except ModelError as error:
+            return TurnEnded("error", str(error))
+        except StorageError:
+            raise
+        except Exception as bug:  # boundary: a bug ends the turn, never the session
+            logger.exception("session %s: the turn failed", self.session_id)
+            return TurnEnded("error", f"Internal error ({type(bug).__name__}: {bug}). The log has more.")
+
+    async def _work(self, prompt: Prompt) -> StopReason:
+        assert self._surroundings is not None
+        model = await self._services.models.open(self.choices.model)
+        if self.title is None:
+            await self.set_title(title_of(prompt.content))
+        turn = Turn(
+            turn_id=prompt.turn_id,
+            hub=self.hub,
+            conversation=self._conversation,
+            model=model,
+            effort=cast("Effort", self.choices.effort),
+            tools=self._tools,
+            approvals=self._approvals,
+            place=self.place,
+            surroundings=await asyncio.shield(self._surroundings),
+            max_steps=self._services.max_steps,
+            steering=self._steering,
+        )
+        if command := commands.parse(prompt.content):
+            return await commands.run(turn, self, command)
+        return await loop.run(turn)
+
+    async def load(self) -> None:
+        """Bring the conversation up from the journal, closing what a dead server left open.
+
+        Raises `StorageError`.
+        """
+        if self._loaded:
+            return
+        self.hub.recover()
+        envelopes = await self._services.journal.read(self.session_id)
+        self._conversation = Conversation(envelope.event for envelope in envelopes)
+        if closing := closing_events(envelope.event for envelope in envelopes):
+            for event in closing:
+                self._publish(event, envelopes[-1].turn_id)
+            await self.hub.flush()
+        self._loaded = True
+
+    def _publish(self, event: Event, turn_id: str) -> None:
+        self.hub.publish(event, turn_id)
+        self._conversation.apply(event)
+
+    # --- operations, one by one ------------------------------------------------------------------
+
+    def _enqueue(self, prompt: Prompt) -> bool:
+        if len(self._queue) >= QUEUE_BOUND:
+            raise TooMany(f"{QUEUE_BOUND} prompts are waiting already: let some finish or cancel.")
+        self._queue.append(prompt)
+        self._wake.set()
+        return True
+
+    def _steer(self, steer: Steer) -> bool:
+        if self._running is None:
+            return False
+        if len(self._steering) >= STEER_BOUND:
+            raise TooMany(f"{STEER_BOUND} messages wait for the next step already.")
+        self._steering.append(Steered(ids.message(), steer.content, steer.client))
+        return True
+
+    def _cancel(self, turn_id: str | None) -> bool:
+        dropped = [item for item in self._queue if turn_id in (None, item.turn_id)]
+        for prompt in dropped:
+            self._queue.remove(prompt)
+            self.hub.publish(PromptDropped(), prompt.turn_id)
+        if self._task is None or self._running is None or turn_id not in (None, self._running):
+            return bool(dropped)
+        if not self._task.cancelling():
+            self._task.cancel()
+        return True
+
+    async def _choose(self, choices: Choices) -> None:
+        await self._services.table.set_options(self.session_id, choices.mode, choices.model, choices.effort)
+        self.choices = choices
+        self._approvals.mode = cast("Mode", choices.mode)
+        self.hub.publish(OptionsChanged(self.options()))
+
+
+def title_of(content: tuple[Block, ...]) -> str:
+    """A short title for a conversation that begins with this message."""
+    texts = [block.text for block in content if isinstance(block, TextBlock)]
+    texts += [block.uri for block in content if isinstance(block, ResourceBlock)]
+    line = " ".join(" ".join(texts).split())
+    if not line:
+        return "New conversation"
+    return line if len(line) <= TITLE_LENGTH else line[: TITLE_LENGTH - 1].rstrip() + "…"

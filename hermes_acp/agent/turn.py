@@ -1,0 +1,65 @@
+"""Everything that one turn may use, in one place."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from hermes_acp.agent.approvals import Approvals
+from hermes_acp.agent.context import Surroundings
+from hermes_acp.agent.conversation import Conversation
+from hermes_acp.agent.hub import Hub
+from hermes_acp.events import Event, Steered
+from hermes_acp.llm.base import Effort, Model, Request, ToolSpec
+from hermes_acp.tools.base import SessionTools
+from hermes_acp.workspace.documents import Documents
+from hermes_acp.workspace.execution.base import Execution
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a session works."""
+
+    cwd: str
+    roots: tuple[str, ...]
+    documents: Documents
+    execution: Execution
+
+
+@dataclass(slots=True)
+class Turn:
+    """One turn of one session."""
+
+    turn_id: str
+    hub: Hub
+    conversation: Conversation
+    model: Model
+    effort: Effort
+    tools: SessionTools
+    approvals: Approvals
+    place: Place
+    surroundings: Surroundings
+    max_steps: int
+    steering: deque[Steered] = field(default_factory=deque[Steered])
+
+    def publish(self, event: Event) -> None:
+        """Tell the windows and remember for the model. Raises `StorageError`."""
+        self.hub.publish(event, self.turn_id)
+        self.conversation.apply(event)
+
+    def join_steering(self) -> bool:
+        """Take in what the user said meanwhile; whether there was anything."""
+        joined = bool(self.steering)
+        while self.steering:
+            self.publish(self.steering.popleft())
+        return joined
+
+    def request(self, tools: tuple[ToolSpec, ...]) -> Request:
+        """The next request to the model."""
+        return Request(
+            system=self.surroundings.system(self.approvals.mode),
+            messages=self.conversation.messages,
+            tools=tools,
+            effort=self.effort,
+            session_id=self.hub.session_id,
+        )

@@ -1,0 +1,177 @@
+"""`hermes-editor policy`: show the rules that were learned, take one back, explain a verdict."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import sys
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Literal, TypeAlias, cast
+
+from hermes_acp import config
+from hermes_acp.policy.effects import Effect
+from hermes_acp.policy.gate import judge
+from hermes_acp.policy.rules import Rule, choices, code, meaning, visible
+from hermes_acp.storage.database import Database, StorageError
+from hermes_acp.storage.rules import Rules
+from hermes_acp.workspace.project import find_project
+
+Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # pyright: ignore[reportPrivateUsage]
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """The arguments; `subject` is the rule to revoke or the command to explain."""
+
+    action: Literal["list", "revoke", "explain"]
+    subject: str
+    cwd: str
+    as_json: bool
+    everywhere: bool
+
+
+def add_parser(subparsers: Subparsers) -> None:
+    """Add the command to those of `hermes-editor`; its `run` takes the arguments and environment."""
+    parser = subparsers.add_parser("policy", help="show, explain and revoke what the agent may do unasked")
+    _add_options(parser, nothing=None, no=False)
+    _add_all(parser, no=False)
+    parser.set_defaults(run=run, action="list", subject="")
+    actions = parser.add_subparsers(dest="action", metavar="list | revoke ID | explain COMMAND")
+    # Both levels take the options; SUPPRESS keeps the inner level from undoing the outer one.
+    listing = actions.add_parser("list", help="the rules of this project (the default)")
+    _add_options(listing, nothing=argparse.SUPPRESS, no=argparse.SUPPRESS)
+    _add_all(listing, no=argparse.SUPPRESS)
+    revoke = actions.add_parser("revoke", help="take a rule back")
+    revoke.add_argument("subject", metavar="ID")
+    _add_options(revoke, nothing=argparse.SUPPRESS, no=argparse.SUPPRESS)
+    explain = actions.add_parser("explain", help="what would happen with a command, and why")
+    explain.add_argument("subject", metavar="COMMAND", help="the whole command as one argument")
+    _add_options(explain, nothing=argparse.SUPPRESS, no=argparse.SUPPRESS)
+
+
+def run(args: argparse.Namespace, env: Mapping[str, str]) -> int:
+    """Do what the arguments say: 0, or 1 with a sentence on stderr."""
+    request = _Request(
+        action=args.action or "list",
+        subject=args.subject,
+        cwd=os.path.realpath(args.cwd or Path.cwd()),
+        as_json=args.json,
+        everywhere=args.all,
+    )
+    try:
+        return asyncio.run(_run(request, env))
+    except (StorageError, config.ConfigError) as error:
+        return _fail(str(error))
+
+
+def _add_options(parser: argparse.ArgumentParser, *, nothing: str | None, no: bool | str) -> None:
+    parser.add_argument("--cwd", metavar="DIR", default=nothing, help="the project (default: this folder)")
+    parser.add_argument("--json", action="store_true", default=no, help="print JSON")
+
+
+def _add_all(parser: argparse.ArgumentParser, *, no: bool | str) -> None:
+    parser.add_argument("--all", action="store_true", default=no, help="list the rules of all projects")
+
+
+async def _run(request: _Request, env: Mapping[str, str]) -> int:
+    paths = config.paths(env)
+    async with _open(paths.database) as store:
+        match request.action:
+            case "list":
+                return await _list(request, store)
+            case "revoke":
+                return await _revoke(request, store)
+            case "explain":
+                return await _explain(request, store, config.settings(env, paths.config_file))
+
+
+@contextlib.asynccontextmanager
+async def _open(path: Path) -> AsyncGenerator[Rules | None, None]:
+    """The stored rules; None where no session was ever held, for looking must not create a database."""
+    if not await asyncio.to_thread(path.exists):
+        yield None
+        return
+    database = await Database.open(path)
+    try:
+        yield Rules(database)
+    finally:
+        await database.close()
+
+
+async def _list(request: _Request, store: Rules | None) -> int:
+    rules = await store.list_all() if store else []
+    if not request.everywhere:
+        project = (await find_project(request.cwd)).key
+        rules = [rule for rule in rules if rule.origin.project == project]
+    if request.as_json:
+        print(json.dumps([asdict(rule) for rule in rules], indent=2))
+    elif rules:
+        header = ("ID", "WHEN", "WHO", "HOLDS IN", "RULE")
+        print(_table([header, *(_row(rule, everywhere=request.everywhere) for rule in rules)]))
+    else:
+        print("There are no rules: every effect is judged by the mode of its session.")
+    return 0
+
+
+async def _revoke(request: _Request, store: Rules | None) -> int:
+    if store is None or not await store.revoke(request.subject):
+        return _fail(
+            f"There is no rule {visible(request.subject)!r}: `hermes-editor policy list --all` shows them."
+        )
+    print(json.dumps({"revoked": request.subject}) if request.as_json else f"Revoked {request.subject}.")
+    return 0
+
+
+async def _explain(request: _Request, store: Rules | None, settings: config.Settings) -> int:
+    key = (await find_project(request.cwd)).key
+    rules = await store.list(key, "") if store else []
+    effect = Effect("execute", request.subject, command=request.subject, cwd=request.cwd)
+    verdict = judge(effect, settings.mode, rules, (request.cwd,))
+    offered = [choice.name for choice in choices(verdict)] if verdict.decision == "ask" else []
+    answer = {
+        "command": request.subject,
+        "cwd": request.cwd,
+        "mode": settings.mode,
+        "verdict": verdict.decision,
+        "reason": verdict.reason,
+        "choices": offered,
+    }
+    if request.as_json:
+        print(json.dumps(answer, indent=2))
+    else:
+        print(f"{verdict.decision} (mode {settings.mode}): {verdict.reason}")
+        print("".join(f"  {name}\n" for name in offered), end="")
+    return 0
+
+
+def _row(rule: Rule, *, everywhere: bool) -> tuple[str, ...]:
+    when = datetime.fromtimestamp(rule.created_at).astimezone().strftime("%Y-%m-%d %H:%M")
+    if rule.scope == "session":
+        where = f"session {visible(rule.origin.session_id)}"
+    else:
+        where = visible(rule.origin.project) if everywhere else "this project"
+    return (rule.rule_id, when, visible(rule.origin.client) or "-", where, _text(rule))
+
+
+def _text(rule: Rule) -> str:
+    if rule.effect != "execute":
+        return f"{rule.decision} {meaning(rule.effect, rule.match)}"
+    place = f" in {visible(rule.cwd)}" if rule.decision == "allow" else ""
+    return f"{rule.decision} {code(rule.match)}{place}"
+
+
+def _table(rows: Sequence[tuple[str, ...]]) -> str:
+    widths = [max(map(len, cast("Iterable[str]", column))) for column in zip(*rows, strict=True)]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _fail(message: str) -> int:
+    print(message, file=sys.stderr)
+    return 1

@@ -1,0 +1,130 @@
+"""Where paths lie: inside the workspace or not, and which files nobody changes without a question.
+
+Everything here compares text only; paths are absolute and resolved. Whether a file exists plays no
+part: a protected file that does not exist yet is as dangerous as one that does.
+"""
+
+from __future__ import annotations
+
+import itertools
+import unicodedata
+from collections.abc import Iterable, Mapping
+
+FOLDERS: Mapping[str, str] = {
+    **dict.fromkeys((".git", "git~1", ".hg", ".svn", ".jj"), "version control data"),
+    **dict.fromkeys((".hermes",), "agent settings"),
+    **dict.fromkeys(
+        (".vscode", ".idea", ".zed", ".fleet", ".vs", ".helix", ".devcontainer"), "editor settings"
+    ),
+    **dict.fromkeys((".vim", ".nvim", ".emacs.d"), "editor settings"),
+    **dict.fromkeys((".agents", ".claude", ".codex", ".continue", ".cursor", ".gemini"), "agent settings"),
+    **dict.fromkeys((".kiro", ".opencode", ".windsurf"), "agent settings"),
+    **dict.fromkeys((".ssh", ".gnupg", ".aws"), "credentials"),
+    **dict.fromkeys((".buildkite", ".circleci", ".woodpecker"), "a CI workflow"),
+    **dict.fromkeys((".husky", ".githooks", ".lefthook"), "a git hook"),
+}
+"""Names that protect everything below them, and themselves when they are files; what they hold."""
+
+NESTED_FOLDERS: Mapping[tuple[str, str], str] = {
+    **{
+        (forge, inner): "a CI workflow"
+        for forge in (".github", ".gitea", ".forgejo")
+        for inner in ("workflows", "actions")
+    },
+    (".config", "autostart"): "a startup file",
+    (".config", "fish"): "a startup file",
+    (".config", "git"): "version control data",
+    (".config", "systemd"): "a startup file",
+    ("library", "launchagents"): "a startup file",
+}
+"""The same for two names in a row."""
+
+_STARTUP = (
+    *(".bashrc", ".bash_profile", ".bash_login", ".bash_logout", ".bash_aliases", ".profile"),
+    *(".zshrc", ".zshenv", ".zprofile", ".zlogin", ".zlogout", ".kshrc", ".cshrc", ".tcshrc", ".login"),
+    *(".envrc", ".inputrc", ".pam_environment", ".xinitrc", ".xprofile", ".xsession", ".xsessionrc"),
+    "config.fish",
+)
+_HOOK_FILES = (
+    *(".pre-commit-config.yaml", ".pre-commit-config.yml", ".pre-commit-hooks.yaml", ".overcommit.yml"),
+    *(
+        f"{dot}lefthook{local}.{ending}"
+        for dot, local, ending in itertools.product(
+            ("", "."), ("", "-local"), ("yml", "yaml", "toml", "json", "jsonc")
+        )
+    ),
+)
+
+FILES: Mapping[str, str] = {
+    **dict.fromkeys((".gitconfig", ".gitmodules", ".hgrc"), "version control data"),
+    **dict.fromkeys(
+        (".dir-locals.el", ".exrc", ".nvim.lua", ".nvimrc", ".vimrc", ".emacs"), "editor settings"
+    ),
+    **dict.fromkeys((".devcontainer.json",), "editor settings"),
+    **dict.fromkeys((".mcp.json", ".claude.json", ".aider.conf.yml"), "agent settings"),
+    **dict.fromkeys((".netrc", ".git-credentials", ".pypirc"), "credentials"),
+    **dict.fromkeys(_STARTUP, "a startup file"),
+    **dict.fromkeys(_HOOK_FILES, "a git hook"),
+    **dict.fromkeys((".gitlab-ci.yml", ".gitlab-ci.yaml", ".travis.yml", ".drone.yml"), "a CI workflow"),
+    **dict.fromkeys((".cirrus.yml", ".appveyor.yml", "appveyor.yml", "jenkinsfile"), "a CI workflow"),
+    **dict.fromkeys(("azure-pipelines.yml", "bitbucket-pipelines.yml"), "a CI workflow"),
+    **dict.fromkeys(("sitecustomize.py", "usercustomize.py"), "code that Python runs at every start"),
+}
+"""Protected file names, wherever they are."""
+
+ENDINGS: Mapping[str, str] = {
+    ".code-workspace": "editor settings",
+    ".sublime-project": "editor settings",
+    ".pth": "code that Python runs at every start",
+}
+"""Protected endings of file names."""
+
+
+def resolved(path: str) -> bool:
+    """Whether the text can be the resolved path that an effect has to name."""
+    return path.startswith("/") and ".." not in path.split("/")
+
+
+def inside(path: str, folders: Iterable[str]) -> bool:
+    """Whether `path` is one of `folders` or below one; never for a path that is not resolved."""
+    if not resolved(path):
+        return False
+    return any(folder and (path == folder or path.startswith(folder.rstrip("/") + "/")) for folder in folders)
+
+
+def protection(path: str, own: Iterable[str]) -> str | None:
+    """What makes `path` protected ("version control data"), None for an ordinary path.
+
+    `own` are the folders of this program, as real paths. Names compare as the most forgiving file
+    system would compare them, so that no spelling reaches a protected file on any of them.
+    """
+    names = _names(path)
+    if any(_begins(names, _names(folder)) for folder in own if folder):
+        return "data of hermes-editor itself"
+    for name in names:
+        if name in FOLDERS:
+            return FOLDERS[name]
+    for pair in itertools.pairwise(names):
+        if pair in NESTED_FOLDERS:
+            return NESTED_FOLDERS[pair]
+    name = names[-1] if names else ""
+    return FILES.get(name) or next((what for end, what in ENDINGS.items() if name.endswith(end)), None)
+
+
+def _names(path: str) -> tuple[str, ...]:
+    return tuple(_folded(name) for name in path.replace("\\", "/").split("/") if name)
+
+
+def _begins(names: tuple[str, ...], folder: tuple[str, ...]) -> bool:
+    return names[: len(folder)] == folder
+
+
+def _folded(name: str) -> str:
+    """One spelling for all that some file system takes for the same name.
+
+    macOS ignores case and, on older volumes, invisible characters; Windows disks (seen from WSL)
+    ignore case, dots and blanks at the end, and read what follows a colon as a stream of the file.
+    """
+    name = unicodedata.normalize("NFKC", name).casefold()
+    name = "".join(char for char in name if unicodedata.category(char) != "Cf")
+    return name.split(":", 1)[0].rstrip(". ") or name

@@ -1,0 +1,244 @@
+"""One ACP client: what it can do, which sessions it watches, and what it was asked."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import cast
+
+from hermes_acp.agent.commands import COMMANDS
+from hermes_acp.agent.hub import Subscription
+from hermes_acp.agent.models import Models
+from hermes_acp.agent.session import Session
+from hermes_acp.agent.sessions import Loan, Sessions
+from hermes_acp.events import (
+    Answer,
+    ApprovalRequested,
+    ApprovalResolved,
+    Block,
+    Cancel,
+    CommandsChanged,
+    Envelope,
+    JournalFailed,
+    Prompt,
+    PromptDropped,
+    QuestionAnswered,
+    QuestionAsked,
+    TurnEnded,
+)
+from hermes_acp.server import messages
+from hermes_acp.server.acp import questions, schema
+from hermes_acp.server.acp.editor import ClientFiles, ClientTerminals
+from hermes_acp.server.acp.render import Abilities, Renderer
+from hermes_acp.server.messages import Error, Id
+from hermes_acp.server.rpc import Disconnected, Method, Peer, RemoteError
+from hermes_acp.server.streams import Streams
+from hermes_acp.storage.database import StorageError
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Watch:
+    """A session that the client follows."""
+
+    session: Session
+    subscription: Subscription
+    renderer: Renderer
+    prompts: dict[str, Id] = field(default_factory=dict[str, Id])
+    asked: dict[str, asyncio.Task[None]] = field(default_factory=dict[str, "asyncio.Task[None]"])
+    pump: asyncio.Task[None] | None = None
+
+
+class AcpClient:
+    """The service behind one connection (`server.rpc.Service`)."""
+
+    def __init__(
+        self,
+        sessions: Sessions,
+        models: Models,
+        streams: Streams,
+        methods: Mapping[str, Method],
+        notifications: Mapping[str, Method],
+    ) -> None:
+        self.sessions = sessions
+        self.models = models
+        self.methods = methods
+        self.notifications = notifications
+        self.capabilities = schema.ClientCapabilities()
+        self.label = "client"
+        self.initialized = False
+        self.peer = Peer(self, streams.write)
+        self._streams = streams
+        self._watches: dict[str, Watch] = {}
+
+    # --- the service -----------------------------------------------------------------------------
+
+    def lane(self, params: object) -> str:
+        """Calls that name the same session are served in order."""
+        session_id = cast("messages.Json", params).get("sessionId") if isinstance(params, dict) else None
+        return session_id if isinstance(session_id, str) else ""
+
+    def cancel_deferred(self, request_id: Id) -> None:
+        """A prompt was withdrawn with `$/cancel_request`."""
+        for watch in self._watches.values():
+            for turn_id, prompt in watch.prompts.items():
+                if (type(prompt), prompt) == (type(request_id), request_id):
+                    watch.session.submit(Cancel(turn_id))
+
+    # --- what handlers use -----------------------------------------------------------------------
+
+    def introduce(self, params: schema.Initialize) -> None:
+        """Remember who the client is and what it can do."""
+        self.capabilities = params.client_capabilities
+        name = params.client_info.name if params.client_info else "client"
+        self.label = f"{name}-{secrets.token_hex(2)}"
+        self.initialized = True
+
+    def lend(self, session_id: str) -> Loan:
+        """What this editor does for a session: its buffers and its terminals, where it offers them."""
+        fs = self.capabilities.fs
+        files = ClientFiles(self.peer, session_id, fs.read_text_file, fs.write_text_file)
+        return Loan(
+            files if fs.read_text_file or fs.write_text_file else None,
+            ClientTerminals(self.peer, session_id) if self.capabilities.terminal else None,
+        )
+
+    def watch(self, session: Session) -> Watch:
+        """Follow a session; nothing is sent before `start`."""
+        self.unwatch(session.session_id)
+        abilities = Abilities(
+            self.capabilities.notices, self.capabilities.compaction, self.capabilities.terminal_output
+        )
+        renderer = Renderer(session.session_id, abilities)
+        watch = Watch(session, session.hub.subscribe(answers=True), renderer)
+        self._watches[session.session_id] = watch
+        return watch
+
+    async def replay(self, watch: Watch) -> None:
+        """Send the whole conversation so far. Raises `StorageError`."""
+        for envelope in await watch.session.history():
+            self._streams.write(watch.renderer.render(envelope))
+            await self._streams.drain()
+            watch.subscription.seen(envelope)
+
+    def start(self, watch: Watch) -> None:
+        """Send what happens from now on, beginning with the commands and the open questions."""
+        envelope = Envelope(watch.session.session_id, None, "", 0.0, CommandsChanged(COMMANDS))
+        self._streams.write(watch.renderer.render(envelope))
+        for event in watch.session.open_questions():
+            self._ask(watch, event)
+        watch.pump = self.peer.spawn(self._pump(watch))
+
+    def unwatch(self, session_id: str) -> None:
+        """Stop following a session; its unanswered prompts of this client end as cancelled."""
+        watch = self._watches.pop(session_id, None)
+        if watch is None:
+            return
+        watch.subscription.close()
+        if watch.pump is not None:
+            watch.pump.cancel()
+        for task in watch.asked.values():
+            task.cancel()
+        for request_id in watch.prompts.values():
+            self.peer.reply(request_id, {"stopReason": "cancelled"})
+        watch.session.left()
+
+    def finish(self, watch: Watch) -> None:
+        """Send what a closed session still had to say, then stop following it."""
+        for envelope in watch.subscription.take():
+            self._show(watch, envelope)
+        self.unwatch(watch.session.session_id)
+
+    def watched(self, session_id: str) -> Watch | None:
+        """The watch on a session that this client has open."""
+        return self._watches.get(session_id)
+
+    def prompt(self, watch: Watch, turn_id: str, content: tuple[Block, ...], request_id: Id) -> None:
+        """Submit a prompt whose answer is deferred to the end of its turn. Raises `TooMany`."""
+        watch.session.submit(Prompt(turn_id, content, self.label))
+        watch.prompts[turn_id] = request_id
+
+    def close(self) -> None:
+        """The connection is over."""
+        for session_id in list(self._watches):
+            self.unwatch(session_id)
+
+    # --- events out ------------------------------------------------------------------------------
+
+    async def _pump(self, watch: Watch) -> None:
+        try:
+            while True:
+                for envelope in await watch.subscription.batch():
+                    self._show(watch, envelope)
+                await self._streams.drain()
+        except StorageError as error:
+            logger.error("session %s cannot be followed: %s", watch.session.session_id, error)
+            for turn_id in list(watch.prompts):
+                self._fail_prompt(watch, turn_id, Error(messages.INTERNAL_ERROR, str(error)))
+
+    def _show(self, watch: Watch, envelope: Envelope) -> None:
+        if data := watch.renderer.render(envelope, label=self.label):
+            self._streams.write(data)
+        event = envelope.event
+        match event:
+            case ApprovalRequested() | QuestionAsked():
+                self._ask(watch, event)
+            case ApprovalResolved() | QuestionAnswered():
+                if (task := watch.asked.pop(event.request_id, None)) is not None:
+                    task.cancel()
+            case TurnEnded():
+                self._end_prompt(watch, envelope.turn_id, event)
+            case PromptDropped():
+                self._end_prompt(watch, envelope.turn_id, TurnEnded("cancelled"))
+            case JournalFailed():
+                error = Error(messages.INTERNAL_ERROR, event.message)
+                self._fail_prompt(watch, envelope.turn_id, error)
+            case _:
+                pass
+
+    def _end_prompt(self, watch: Watch, turn_id: str, event: TurnEnded) -> None:
+        if event.error is not None:
+            code = messages.AUTH_REQUIRED if event.needs_login else messages.INTERNAL_ERROR
+            self._fail_prompt(watch, turn_id, Error(code, event.error))
+        elif turn_id in watch.prompts:
+            self.peer.reply(watch.prompts.pop(turn_id), {"stopReason": event.stop_reason})
+
+    def _fail_prompt(self, watch: Watch, turn_id: str, error: Error) -> None:
+        if turn_id in watch.prompts:
+            self.peer.fail(watch.prompts.pop(turn_id), error)
+
+    # --- questions to the user -------------------------------------------------------------------
+
+    def _ask(self, watch: Watch, event: ApprovalRequested | QuestionAsked) -> None:
+        watch.asked[event.request_id] = self.peer.spawn(self._put(watch, event))
+
+    async def _put(self, watch: Watch, event: ApprovalRequested | QuestionAsked) -> None:
+        session = watch.session
+        try:
+            answer = await self._answer(session.session_id, event)
+        except (RemoteError, Disconnected) as error:
+            logger.warning("the client could not ask the user: %s", error)
+            answer = None
+        if answer is None and session.hub.answerers > 1:
+            return
+        session.submit(answer or Answer(event.request_id, client=self.label))
+
+    async def _answer(self, session_id: str, event: ApprovalRequested | QuestionAsked) -> Answer | None:
+        method = "session/request_permission"
+        match event:
+            case ApprovalRequested():
+                result = await self.peer.request(method, questions.permission(session_id, event))
+                return questions.permission_answer(event.request_id, result, self.label)
+            case QuestionAsked() if self.capabilities.forms:
+                params = questions.elicitation(session_id, event)
+                result = await self.peer.request("elicitation/create", params)
+                return questions.elicitation_answer(event.request_id, result, self.label)
+            case QuestionAsked() if questions.is_choice(event):
+                result = await self.peer.request(method, questions.choice(session_id, event))
+                return questions.choice_answer(event, result, self.label)
+            case _:
+                return None

@@ -1,0 +1,400 @@
+"""Events to `session/update`: pure, one renderer for each session that a client watches.
+
+A renderer remembers only what the client has seen (how much of each message, which cards are open),
+so that text is exact however deltas were merged or dropped, and a card is opened once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import cast
+
+import orjson
+
+from hermes_acp.events import (
+    AudioBlock,
+    Block,
+    Command,
+    CommandsChanged,
+    CompactionStarted,
+    ContextCompacted,
+    Diff,
+    Envelope,
+    ImageBlock,
+    LinkBlock,
+    Location,
+    MessageCompleted,
+    Notice,
+    Option,
+    OptionsChanged,
+    PlanEntry,
+    PlanUpdated,
+    ResourceBlock,
+    Shown,
+    Steered,
+    TerminalRef,
+    TextBlock,
+    TextDelta,
+    ThoughtDelta,
+    TitleChanged,
+    ToolCallAnnounced,
+    ToolCallFinished,
+    ToolCallProgress,
+    ToolCallStarted,
+    TurnEnded,
+    TurnStarted,
+    UsageUpdated,
+)
+from hermes_acp.server.messages import Json, encode
+
+OUTPUT_SHOWN = 64 * 1024
+"""Characters of a running command's output in one content update: its end."""
+DELTA = (
+    b'{"jsonrpc":"2.0","method":"session/update","params":{"sessionId":"%b","update":'
+    b'{"sessionUpdate":"agent_message_chunk","content":{"type":"text","text":%b},"messageId":"%b"}}}\n'
+)
+"""The hot path of streaming; ids are our own and need no escaping."""
+INTERRUPTED = "*This turn was interrupted: the server stopped before it was finished.*"
+"""What a reopened conversation says where a turn broke off."""
+
+
+@dataclass(frozen=True, slots=True)
+class Abilities:
+    """What the client can show."""
+
+    notices: bool = False
+    compaction: bool = False
+    terminal_output: bool = False
+
+
+@dataclass(slots=True)
+class Renderer:
+    """What one client has seen of one session."""
+
+    session_id: str
+    abilities: Abilities
+    _sent: dict[tuple[str, str], int] = field(default_factory=dict["tuple[str, str]", int])
+    _opened: set[str] = field(default_factory=set[str])
+    _running: set[str] = field(default_factory=set[str])
+    _terminals: set[str] = field(default_factory=set[str])
+    _embedded: set[str] = field(default_factory=set[str])
+    _output: dict[str, str] = field(default_factory=dict[str, str])
+
+    def render(self, envelope: Envelope, *, label: str | None = None) -> bytes:
+        """The lines to send for one event, possibly none.
+
+        `label` names the client that is shown to, which shows its own messages itself; None for the
+        replay of a conversation, where they are sent too.
+        """
+        event = envelope.event
+        if isinstance(event, TextDelta):
+            return self._delta(event)
+        if isinstance(event, TurnStarted | Steered) and event.client == label:
+            return b""
+        return b"".join(line(self.session_id, item) for item in self._updates(envelope, replay=label is None))
+
+    def _updates(self, envelope: Envelope, *, replay: bool) -> Iterator[Json]:
+        event = envelope.event
+        match event:
+            case TurnStarted() | Steered():
+                yield from _user_message(event)
+            case ThoughtDelta():
+                yield from self._rest("agent_thought_chunk", event.message_id, event.text, event.offset)
+            case MessageCompleted():
+                yield from self._rest("agent_thought_chunk", event.message_id, event.thought)
+                yield from self._rest("agent_message_chunk", event.message_id, event.text)
+                self._sent.pop(("agent_thought_chunk", event.message_id), None)
+                self._sent.pop(("agent_message_chunk", event.message_id), None)
+            case ToolCallAnnounced() | ToolCallStarted():
+                yield self._open_call(event)
+            case ToolCallProgress():
+                yield from self._progress(event)
+            case ToolCallFinished():
+                yield self._finish_call(event)
+            case PlanUpdated():
+                yield {"sessionUpdate": "plan", "entries": [_plan_entry(item) for item in event.entries]}
+            case UsageUpdated():
+                yield _usage(event)
+            case OptionsChanged():
+                yield from _options_changed(event)
+            case TitleChanged():
+                yield {"sessionUpdate": "session_info_update", "title": event.title}
+            case CommandsChanged():
+                yield {
+                    "sessionUpdate": "available_commands_update",
+                    "availableCommands": [_command(item) for item in event.commands],
+                }
+            case Notice():
+                yield from self._notice(event)
+            case CompactionStarted() | ContextCompacted():
+                yield from self._compaction(event)
+            case TurnEnded(stop_reason="interrupted"):
+                yield _chunk("agent_message_chunk", f"interrupted-{envelope.turn_id}", INTERRUPTED)
+            case TurnEnded():
+                if not replay:
+                    yield _touched(envelope.at)
+            case _:
+                return
+
+    # --- messages --------------------------------------------------------------------------------
+
+    def _delta(self, event: TextDelta) -> bytes:
+        key = ("agent_message_chunk", event.message_id)
+        if event.offset != self._sent.get(key, 0):
+            return b""
+        self._sent[key] = event.offset + len(event.text)
+        return DELTA % (
+            self.session_id.encode(),
+            _quoted(event.text),
+            event.message_id.encode(),
+        )
+
+    def _rest(self, kind: str, message_id: str, text: str, offset: int = 0) -> Iterator[Json]:
+        sent = self._sent.get((kind, message_id), 0)
+        if offset <= sent < offset + len(text):
+            self._sent[kind, message_id] = offset + len(text)
+            yield _chunk(kind, message_id, text[sent - offset :])
+
+    # --- tool calls ------------------------------------------------------------------------------
+
+    def _open_call(self, event: ToolCallAnnounced | ToolCallStarted) -> Json:
+        update: Json = {
+            "sessionUpdate": "tool_call_update" if event.call_id in self._opened else "tool_call",
+            "toolCallId": event.call_id,
+            "title": event.name,
+            "name": event.name,
+            "kind": event.kind,
+            "status": "pending",
+        }
+        self._opened.add(event.call_id)
+        if isinstance(event, ToolCallStarted):
+            update["title"] = event.title
+            update["rawInput"] = _raw_input(event.arguments)
+            if event.locations:
+                update["locations"] = [location(item) for item in event.locations]
+            if event.kind in ("read", "search", "think"):
+                update["status"] = "in_progress"
+                self._running.add(event.call_id)
+        return update
+
+    def _progress(self, event: ToolCallProgress) -> Iterator[Json]:
+        update: Json = {"sessionUpdate": "tool_call_update", "toolCallId": event.call_id}
+        if event.call_id not in self._running:
+            self._running.add(event.call_id)
+            update["status"] = "in_progress"
+        if event.shown is not None:
+            update["content"] = [content(item) for item in event.shown]
+            if any(isinstance(item, TerminalRef) for item in event.shown):
+                self._embedded.add(event.call_id)
+        if event.output:
+            update |= self._command_output(event)
+        if len(update) > 2:
+            yield update
+
+    def _command_output(self, event: ToolCallProgress) -> Json:
+        if not self.abilities.terminal_output:
+            text = (self._output.get(event.call_id, "") + event.output)[-OUTPUT_SHOWN:]
+            self._output[event.call_id] = text
+            return {"content": [content(TextBlock(fenced(text)))]}
+        update: Json = {"_meta": {"terminal_output": {"terminal_id": event.call_id, "data": event.output}}}
+        if event.call_id not in self._terminals:
+            self._terminals.add(event.call_id)
+            update["content"] = [content(TerminalRef(event.call_id))]
+            cast("Json", update["_meta"])["terminal_info"] = {"terminal_id": event.call_id}
+        return update
+
+    def _finish_call(self, event: ToolCallFinished) -> Json:
+        update: Json = {
+            "sessionUpdate": "tool_call_update",
+            "toolCallId": event.call_id,
+            "status": "completed" if event.outcome == "completed" else "failed",
+        }
+        if event.title is not None:
+            update["title"] = event.title
+        if event.call_id in self._terminals:
+            ended = event.exit
+            update["_meta"] = {
+                "terminal_exit": {
+                    "terminal_id": event.call_id,
+                    "exit_code": ended.code if ended else None,
+                    "signal": ended.signal if ended else None,
+                }
+            }
+        elif event.call_id not in self._embedded:
+            shown = [item for item in event.shown if not isinstance(item, TerminalRef)]
+            update["content"] = [
+                content(item) for item in (*(shown or [TextBlock(event.result)]), *event.images)
+            ]
+        if event.locations:
+            update["locations"] = [location(item) for item in event.locations]
+        update["rawOutput"] = {"outcome": event.outcome, "text": event.result}
+        for seen in (self._opened, self._running, self._terminals, self._embedded):
+            seen.discard(event.call_id)
+        self._output.pop(event.call_id, None)
+        return update
+
+    # --- the rest --------------------------------------------------------------------------------
+
+    def _notice(self, event: Notice) -> Iterator[Json]:
+        if self.abilities.notices:
+            update: Json = {"sessionUpdate": "notice", "severity": event.severity, "title": event.title}
+            if event.description:
+                update["description"] = event.description
+            yield update
+
+    def _compaction(self, event: CompactionStarted | ContextCompacted) -> Iterator[Json]:
+        if not self.abilities.compaction:
+            return
+        update: Json = {"sessionUpdate": "compaction_update", "compactionId": event.compaction_id}
+        if isinstance(event, CompactionStarted):
+            yield update | {"status": "in_progress"}
+            return
+        update["status"] = event.status
+        if event.summary:
+            update["summary"] = [block(TextBlock(event.summary))]
+        if event.error:
+            update["error"] = event.error
+        yield update
+
+
+def line(session_id: str, update: Json) -> bytes:
+    """One `session/update` notification."""
+    return encode(
+        {"jsonrpc": "2.0", "method": "session/update", "params": {"sessionId": session_id, "update": update}}
+    )
+
+
+def block(item: Block) -> Json:
+    """A content block of the protocol."""
+    match item:
+        case TextBlock():
+            return {"type": "text", "text": item.text}
+        case ImageBlock():
+            body: Json = {"type": "image", "data": item.data, "mimeType": item.mime_type}
+            return body | ({"uri": item.uri} if item.uri else {})
+        case AudioBlock():
+            return {"type": "audio", "data": item.data, "mimeType": item.mime_type}
+        case LinkBlock():
+            extra = {"title": item.title, "description": item.description, "mimeType": item.mime_type}
+            known = {name: value for name, value in extra.items() if value is not None}
+            size = {} if item.size is None else {"size": item.size}
+            return {"type": "resource_link", "uri": item.uri, "name": item.name, **known, **size}
+        case ResourceBlock():
+            resource: Json = {"uri": item.uri}
+            resource |= {"text": item.text} if item.text is not None else {"blob": item.blob}
+            resource |= {"mimeType": item.mime_type} if item.mime_type else {}
+            return {"type": "resource", "resource": resource}
+
+
+def content(item: Shown) -> Json:
+    """Content of a tool call."""
+    match item:
+        case Diff():
+            return {"type": "diff", "path": item.path, "oldText": item.old_text, "newText": item.new_text}
+        case TerminalRef():
+            return {"type": "terminal", "terminalId": item.terminal_id}
+        case _:
+            return {"type": "content", "content": block(item)}
+
+
+def location(item: Location) -> Json:
+    """A place in a file."""
+    return {"path": item.path} if item.line is None else {"path": item.path, "line": item.line}
+
+
+def config_option(item: Option) -> Json:
+    """A session configuration option."""
+    option: Json = {
+        "id": item.option_id,
+        "name": item.name,
+        "type": "select",
+        "currentValue": item.current,
+        "options": [
+            {"value": value.value, "name": value.name}
+            | ({"description": value.description} if value.description else {})
+            for value in item.values
+        ],
+    }
+    if item.description:
+        option["description"] = item.description
+    if item.category != "other":
+        option["category"] = item.category
+    return option
+
+
+def modes(options: tuple[Option, ...]) -> Json:
+    """The mode option once more, as the session modes that older clients show."""
+    mode = next(item for item in options if item.category == "mode")
+    return {
+        "currentModeId": mode.current,
+        "availableModes": [
+            {"id": value.value, "name": value.name, "description": value.description} for value in mode.values
+        ],
+    }
+
+
+def fenced(text: str) -> str:
+    """Text as a Markdown code block that it cannot break out of."""
+    fence = "```"
+    while fence in text:
+        fence += "`"
+    return f"{fence}\n{text}\n{fence}"
+
+
+def _chunk(kind: str, message_id: str, text: str) -> Json:
+    return {"sessionUpdate": kind, "content": {"type": "text", "text": text}, "messageId": message_id}
+
+
+def _user_message(event: TurnStarted | Steered) -> Iterator[Json]:
+    for item in event.content:
+        yield {
+            "sessionUpdate": "user_message_chunk",
+            "content": block(item),
+            "messageId": event.message_id,
+        }
+
+
+def _options_changed(event: OptionsChanged) -> Iterator[Json]:
+    yield {
+        "sessionUpdate": "config_option_update",
+        "configOptions": [config_option(item) for item in event.options],
+    }
+    mode = next(item for item in event.options if item.category == "mode")
+    yield {"sessionUpdate": "current_mode_update", "currentModeId": mode.current}
+
+
+def _touched(at: float) -> Json:
+    moment = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
+    return {"sessionUpdate": "session_info_update", "updatedAt": moment}
+
+
+def _usage(event: UsageUpdated) -> Json:
+    update: Json = {"sessionUpdate": "usage_update", "used": event.used, "size": event.size}
+    if event.cost is not None:
+        update["cost"] = {"amount": event.cost, "currency": "USD"}
+    return update
+
+
+def _plan_entry(item: PlanEntry) -> Json:
+    return {"content": item.content, "priority": item.priority, "status": item.status}
+
+
+def _command(item: Command) -> Json:
+    command: Json = {"name": item.name, "description": item.description}
+    return command if item.hint is None else command | {"input": {"hint": item.hint}}
+
+
+def _raw_input(arguments: str) -> object:
+    try:
+        return cast("object", orjson.loads(arguments))
+    except orjson.JSONDecodeError:
+        return arguments
+
+
+def _quoted(text: str) -> bytes:
+    try:
+        return orjson.dumps(text)
+    except TypeError:
+        return orjson.dumps(text.encode("utf-8", "replace").decode())

@@ -1,0 +1,69 @@
+"""One connection: reads bytes, finds out the protocol, and serves it until the input ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from hermes_acp.server import framing, messages
+from hermes_acp.server.framing import BadHeader, LineFramer, Oversize
+from hermes_acp.server.messages import Error
+from hermes_acp.server.rpc import Peer
+from hermes_acp.server.streams import Streams
+
+
+class Service(Protocol):
+    """A protocol's side of a connection."""
+
+    @property
+    def peer(self) -> Peer:
+        """Where frames go."""
+        ...
+
+    def close(self) -> None:
+        """The connection is over."""
+        ...
+
+
+async def serve(
+    streams: Streams,
+    protocol: framing.Protocol | None,
+    acp: Callable[[Streams], Service],
+    lsp: Callable[[Streams], Service],
+    limit: int,
+) -> None:
+    """Serve one connection until its input ends. `protocol` None: the first byte decides."""
+    head = b""
+    while protocol is None:
+        data = await streams.read()
+        head += data
+        protocol = framing.sniff(head) if data else "acp"
+    framer = LineFramer(limit) if protocol == "acp" else framing.HeaderFramer(limit)
+    service = acp(streams) if protocol == "acp" else lsp(streams)
+
+    async def read() -> None:
+        data = head
+        while True:
+            for frame in framer.feed(data):
+                _deliver(service.peer, frame)
+            await streams.drain()
+            data = await streams.read()
+            if not data:
+                break
+        for frame in framer.close():
+            _deliver(service.peer, frame)
+
+    await service.peer.run(read)
+    service.close()
+    await streams.close()
+
+
+def _deliver(peer: Peer, frame: framing.Frame) -> None:
+    match frame:
+        case bytes():
+            peer.receive(frame)
+        case Oversize(limit):
+            problem = f"The message is longer than {limit} bytes and was dropped."
+            peer.reject(Error(messages.INVALID_REQUEST, problem))
+        case BadHeader():
+            peer.reject(Error(messages.PARSE_ERROR, "The header has no usable Content-Length."))

@@ -1,0 +1,67 @@
+"""The journal: every durable event of every session, in order, on disk before anybody sees it."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Annotated
+
+import orjson
+from pydantic import Field, TypeAdapter
+
+from hermes_acp.events import Durable, Envelope
+from hermes_acp.storage.database import Database, Statement
+
+INSERT = "INSERT INTO events (session_id, seq, turn_id, agent_path, at, data) VALUES (?, ?, ?, ?, ?, ?)"
+TOUCH = "UPDATE sessions SET updated_at = max(updated_at, ?) WHERE session_id = ?"
+
+
+class Journal:
+    """Appends and reads envelopes. All methods raise `StorageError`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def append(self, envelopes: Sequence[Envelope]) -> None:
+        """Write durable envelopes of one or more sessions in one transaction; on disk on return."""
+        latest = {envelope.session_id: envelope.at for envelope in envelopes}
+        statements: list[Statement] = [(INSERT, row(envelope)) for envelope in envelopes]
+        statements += [(TOUCH, (at, session_id)) for session_id, at in latest.items()]
+        await self._database.write_all(statements)
+
+    async def read(self, session_id: str, after: int = 0) -> list[Envelope]:
+        """The envelopes of a session whose `seq` is greater than `after`, in order."""
+        rows = await self._database.fetch(
+            "SELECT seq, turn_id, agent_path, at, data FROM events "
+            "WHERE session_id = ? AND seq > ? ORDER BY seq",
+            (session_id, after),
+        )
+        events = _codec().validate_json(f"[{','.join(row[4] for row in rows)}]")
+        return [
+            Envelope(session_id, seq, turn_id, at, event, agent_path)
+            for (seq, turn_id, agent_path, at, _), event in zip(rows, events, strict=True)
+        ]
+
+    async def last_seq(self, session_id: str) -> int:
+        """The number of the session's last event, 0 when it has none."""
+        rows = await self._database.fetch(
+            "SELECT coalesce(max(seq), 0) FROM events WHERE session_id = ?", (session_id,)
+        )
+        return int(rows[0][0])
+
+
+def row(envelope: Envelope) -> tuple[str, int | None, str, str, float, str]:
+    """The arguments of `INSERT` for a durable envelope."""
+    return (
+        envelope.session_id,
+        envelope.seq,
+        envelope.turn_id,
+        envelope.agent_path,
+        envelope.at,
+        orjson.dumps(envelope.event).decode(),
+    )
+
+
+@functools.cache
+def _codec() -> TypeAdapter[list[Durable]]:
+    return TypeAdapter(list[Annotated[Durable, Field(discriminator="type")]])

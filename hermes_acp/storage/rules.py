@@ -1,0 +1,62 @@
+"""The table of rules: the answers that the user gave for longer than once."""
+
+from __future__ import annotations
+
+import builtins
+
+from hermes_acp.policy.rules import Origin, Rule
+from hermes_acp.storage.database import Database, Row
+
+COLUMNS = "rule_id, decision, effect, match, cwd, scope, created_at, project, session_id, client, request"
+OLDEST_FIRST = "ORDER BY created_at, rule_id"
+
+
+class Rules:
+    """Reads and writes rules. All methods raise `StorageError`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def add(self, rule: Rule) -> None:
+        """Keep a rule, on disk when it returns; the older one stays when both mean the same."""
+        origin = rule.origin
+        await self._database.write(
+            f"INSERT INTO rules ({COLUMNS}) VALUES ({', '.join('?' * 11)}) ON CONFLICT DO NOTHING",
+            (
+                rule.rule_id,
+                rule.decision,
+                rule.effect,
+                rule.match,
+                rule.cwd,
+                rule.scope,
+                rule.created_at,
+                origin.project,
+                origin.session_id,
+                origin.client,
+                origin.request,
+            ),
+        )
+
+    async def list(self, project: str, session_id: str) -> list[Rule]:
+        """What holds in a session: the rules of its project and its own, oldest first."""
+        rows = await self._database.fetch(
+            f"SELECT {COLUMNS} FROM rules WHERE (scope = 'project' AND project = ?) "
+            f"OR (scope = 'session' AND session_id = ?) {OLDEST_FIRST}",
+            (project, session_id),
+        )
+        return [_rule(row) for row in rows]
+
+    async def list_all(self) -> builtins.list[Rule]:
+        """The rules of all projects and sessions, oldest first."""
+        return [
+            _rule(row) for row in await self._database.fetch(f"SELECT {COLUMNS} FROM rules {OLDEST_FIRST}")
+        ]
+
+    async def revoke(self, rule_id: str) -> bool:
+        """Remove a rule; False when there was none with this id."""
+        return await self._database.write("DELETE FROM rules WHERE rule_id = ?", (rule_id,)) > 0
+
+
+def _rule(row: Row) -> Rule:
+    rule_id, decision, effect, match, cwd, scope, created_at, *origin = row
+    return Rule(rule_id, decision, effect, match, cwd, scope, created_at, Origin(*origin))

@@ -1,0 +1,161 @@
+"""The table of sessions: what `session/list` shows and what survives a restart besides events."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import orjson
+
+from hermes_acp.events import Envelope
+from hermes_acp.storage.database import Database, Row, Statement, Value
+from hermes_acp.storage.journal import INSERT, row
+
+PAGE = 50
+"""Sessions on one page of a listing."""
+
+COLUMNS = (
+    "session_id, project, cwd, real_cwd, additional_directories, "
+    "title, mode, model, effort, created_at, updated_at"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRow:
+    """One session; paths absolute, times in seconds since the epoch."""
+
+    session_id: str
+    project: str
+    cwd: str
+    real_cwd: str
+    additional_directories: tuple[str, ...]
+    title: str | None
+    mode: str
+    model: str
+    effort: str
+    created_at: float
+    updated_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A part of a listing, newest first, and where it goes on."""
+
+    rows: tuple[SessionRow, ...]
+    next_cursor: str | None
+
+
+class BadCursor(ValueError):
+    """The cursor was not made by `SessionTable.page`."""
+
+
+class SessionTable:
+    """Reads and writes session rows. All methods raise `StorageError`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def create(self, session: SessionRow, first: Envelope) -> None:
+        """Add a session together with its first event; both are on disk on return."""
+        statements: Sequence[Statement] = [
+            (f"INSERT INTO sessions ({COLUMNS}) VALUES ({', '.join('?' * 11)})", _values(session)),
+            (INSERT, row(first)),
+        ]
+        await self._database.write_all(statements)
+
+    async def get(self, session_id: str) -> SessionRow | None:
+        """The session with this id."""
+        rows = await self._database.fetch(
+            f"SELECT {COLUMNS} FROM sessions WHERE session_id = ?", (session_id,)
+        )
+        return _session(rows[0]) if rows else None
+
+    async def page(self, real_cwd: str | None = None, cursor: str | None = None) -> Page:
+        """Up to `PAGE` sessions, newest first, of one folder or of all. Raises `BadCursor`."""
+        clauses = ["1"]
+        args: list[Value] = []
+        if real_cwd is not None:
+            clauses.append("real_cwd = ?")
+            args.append(real_cwd)
+        if cursor is not None:
+            clauses.append("(updated_at, session_id) < (?, ?)")
+            args += _decode(cursor)
+        rows = await self._database.fetch(
+            f"SELECT {COLUMNS} FROM sessions WHERE {' AND '.join(clauses)} "
+            f"ORDER BY updated_at DESC, session_id DESC LIMIT {PAGE + 1}",
+            args,
+        )
+        sessions = tuple(_session(item) for item in rows[:PAGE])
+        return Page(sessions, _encode(sessions[-1]) if len(rows) > PAGE else None)
+
+    async def set_title(self, session_id: str, title: str) -> None:
+        """Name the session."""
+        await self._database.write("UPDATE sessions SET title = ? WHERE session_id = ?", (title, session_id))
+
+    async def set_options(self, session_id: str, mode: str, model: str, effort: str) -> None:
+        """Keep the session's options."""
+        await self._database.write(
+            "UPDATE sessions SET mode = ?, model = ?, effort = ? WHERE session_id = ?",
+            (mode, model, effort, session_id),
+        )
+
+    async def set_directories(self, session_id: str, directories: tuple[str, ...]) -> None:
+        """Replace the additional directories."""
+        await self._database.write(
+            "UPDATE sessions SET additional_directories = ? WHERE session_id = ?",
+            (orjson.dumps(directories).decode(), session_id),
+        )
+
+    async def delete(self, session_id: str) -> bool:
+        """Remove the session and its events; False when there was none."""
+        return await self._database.write("DELETE FROM sessions WHERE session_id = ?", (session_id,)) > 0
+
+
+def _values(session: SessionRow) -> tuple[Value, ...]:
+    return (
+        session.session_id,
+        session.project,
+        session.cwd,
+        session.real_cwd,
+        orjson.dumps(session.additional_directories).decode(),
+        session.title,
+        session.mode,
+        session.model,
+        session.effort,
+        session.created_at,
+        session.updated_at,
+    )
+
+
+def _session(item: Row) -> SessionRow:
+    session_id, project, cwd, real_cwd, directories, title, mode, model, effort, created, updated = item
+    return SessionRow(
+        session_id,
+        project,
+        cwd,
+        real_cwd,
+        tuple(orjson.loads(directories)),
+        title,
+        mode,
+        model,
+        effort,
+        created,
+        updated,
+    )
+
+
+def _encode(session: SessionRow) -> str:
+    return base64.urlsafe_b64encode(orjson.dumps([session.updated_at, session.session_id])).decode()
+
+
+def _decode(cursor: str) -> tuple[float, str]:
+    try:
+        match orjson.loads(base64.urlsafe_b64decode(cursor.encode("ascii"))):
+            case [float() | int() as updated_at, str() as session_id]:
+                return float(updated_at), session_id
+            case _:
+                raise BadCursor(cursor)
+    except (UnicodeEncodeError, binascii.Error, orjson.JSONDecodeError) as error:
+        raise BadCursor(cursor) from error

@@ -1,0 +1,32 @@
+"""Short-lived programs of ours (git, ripgrep): started in their own group, never left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+
+
+@asynccontextmanager
+async def child(
+    arguments: Sequence[str], *, cwd: str = "/", env: Mapping[str, str] | None = None
+) -> AsyncGenerator[Process]:
+    """Run a program with pipes for its output and none for its input.
+
+    Leaving the block, by cancellation too, kills it with all its children and waits for its end.
+    Raises `OSError` when it cannot be started.
+    """
+    process = await asyncio.create_subprocess_exec(
+        *arguments, cwd=cwd, env=env, stdin=DEVNULL, stdout=PIPE, stderr=PIPE, start_new_session=True
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+        # Reads what is left, because asyncio keeps a pipe open until its end was seen.
+        await process.communicate()

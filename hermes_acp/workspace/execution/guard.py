@@ -1,0 +1,93 @@
+"""A tiny shell process that outlives a killed server just long enough to end its commands.
+
+The kernel's own death signal reaches only the shell of a command, never the shell's children. The
+guard learns of every command through a pipe; when the pipe closes, the server is gone, and whatever
+it has not signed off is killed.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Mapping
+
+from hermes_acp.workspace.execution.descendants import MARK, Tree
+
+CLOSE_TIMEOUT = 1.0
+"""Seconds for the guard to end once its pipe is closed."""
+
+CLOSED = -1
+"""Stands for the closed pipe; the system refuses to write to it."""
+
+_SCRIPT = f"""
+trap '' INT TERM HUP
+running=
+while read -r sign group mark; do
+  kept=
+  for entry in $running; do [ "$entry" = "$group:$mark" ] || kept="$kept $entry"; done
+  running=$kept
+  [ "$sign" = + ] && running="$running $group:$mark"
+done
+for entry in $running; do
+  kill -KILL -- "-${{entry%%:*}}"
+  for found in $(grep -slF "{MARK}=${{entry#*:}}" /proc/[0-9]*/environ); do
+    found=${{found#/proc/}}
+    kill -KILL "${{found%/environ}}"
+  done
+done
+"""
+
+
+class Guard:
+    """One guard for one server; `add` and `remove` do not block, and any thread may call them."""
+
+    def __init__(self, child: subprocess.Popen[bytes], pipe: int) -> None:
+        self._child = child
+        self._pipe = pipe
+
+    @classmethod
+    def start(cls, env: Mapping[str, str]) -> Guard:
+        """Start the process; blocks for its start. Raises OSError."""
+        reading, writing = os.pipe()
+        try:
+            child = subprocess.Popen(
+                ["/bin/sh", "-c", _SCRIPT, "hermes-editor-guard"],
+                stdin=reading,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                cwd="/",
+                env={"PATH": env.get("PATH", os.defpath)},
+                start_new_session=True,
+            )
+        except OSError:
+            os.close(writing)
+            raise
+        finally:
+            os.close(reading)
+        os.set_blocking(writing, False)
+        return cls(child, writing)
+
+    def add(self, tree: Tree) -> None:
+        """A command runs."""
+        self._write("+", tree)
+
+    def remove(self, tree: Tree) -> None:
+        """A command has ended."""
+        self._write("-", tree)
+
+    def close(self) -> None:
+        """Let it end; blocks until it has."""
+        pipe, self._pipe = self._pipe, CLOSED
+        os.close(pipe)
+        try:
+            self._child.wait(CLOSE_TIMEOUT)
+        except subprocess.TimeoutExpired:
+            self._child.kill()
+            self._child.wait()
+
+    def _write(self, sign: str, tree: Tree) -> None:
+        try:
+            os.write(self._pipe, f"{sign} {tree.pid} {tree.mark}\n".encode())
+        except OSError:
+            # Closed by us, or stopped or killed by somebody: commands must run all the same.
+            return

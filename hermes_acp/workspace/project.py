@@ -1,0 +1,186 @@
+"""What project a folder belongs to, what its people wrote down for agents, and the state of its git."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from hermes_acp.workspace import disk, git
+from hermes_acp.workspace.encoding import NotText, decode
+from hermes_acp.workspace.locations import DocumentError, inside
+
+INSTRUCTION_NAMES = (".hermes.md", "AGENTS.md", "CLAUDE.md")
+"""Files with instructions for agents, in the order of reading within a folder."""
+
+INSTRUCTION_CHARS = 32_000
+"""More of one instruction file is cut off."""
+
+INSTRUCTION_CHARS_IN_ALL = 64_000
+"""More of all instruction files together is cut off, outermost folders first."""
+
+INSTRUCTION_FILE_BYTES = 1024 * 1024
+"""Larger files are no instructions: they are named but not read."""
+
+SUBJECT_CHARS = 100
+"""Longer subjects and branch names are cut."""
+
+_LINK_BYTES = 4096
+_STATUS = ("status", "--porcelain=v2", "--branch", "--untracked-files=normal", "--ignore-submodules=all")
+_LOG = ("log", "-3", "--no-color", "--encoding=UTF-8", "--format=%h %s")
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """The tree at `root` (real path); `key` is the same for all linked worktrees of a repository.
+
+    `key` is the real path of the common git folder, or of the folder itself without git.
+    """
+
+    root: str
+    key: str
+    name: str
+
+
+async def find_project(cwd: str) -> Project:
+    """The project of a folder: the nearest one above it with a `.git`, else the folder itself."""
+    return await asyncio.to_thread(_find, cwd)
+
+
+async def instruction_files(cwd: str, root: str) -> tuple[tuple[str, str], ...]:
+    """Path and text of every instruction file from `root` down to `cwd`; the nearest come last.
+
+    A file that is reached twice counts once. One that cannot be used, or is cut, says so in its
+    text. Nothing above `root`, and nothing outside it that a link names, is read.
+    """
+    return await asyncio.to_thread(_instructions, cwd, root)
+
+
+async def git_state(root: str, env: Mapping[str, str]) -> str:
+    """A few lines on branch, changes and last commits; empty when git cannot tell in time.
+
+    `env` is the environment for git. Nothing that the repository configures is run.
+    """
+    try:
+        status, log = await git.ask(root, env, _STATUS, _LOG)
+    except git.GitError:
+        return ""
+    return _describe(status.splitlines(), log.splitlines()) if status else ""
+
+
+# --- the project ---------------------------------------------------------------------------------
+
+
+def _find(cwd: str) -> Project:
+    here = Path(os.path.realpath(cwd))
+    for folder in (here, *here.parents):
+        if key := _common_folder(folder):
+            named = key.parent if key.name == ".git" else folder
+            return Project(str(folder), str(key), named.name or str(named))
+    return Project(str(here), str(here), here.name or str(here))
+
+
+def _common_folder(folder: Path) -> Path | None:
+    """The git folder that all worktrees of `folder` share, None when `folder` is no worktree."""
+    entry = folder / ".git"
+    if entry.is_dir():
+        return Path(os.path.realpath(entry)) if (entry / "HEAD").exists() else None
+    own = _link(entry, "gitdir:")
+    if own is None or not own.is_dir():
+        return None
+    return Path(os.path.realpath(_link(own / "commondir", "") or own))
+
+
+def _link(file: Path, prefix: str) -> Path | None:
+    """The path that a small file of git holds behind `prefix`, taken relative to its folder."""
+    try:
+        content = disk.read(str(file), _LINK_BYTES)
+    except DocumentError:
+        return None
+    text = os.fsdecode(content.data).rstrip("\r\n") if content else ""
+    target = text.removeprefix(prefix).strip(" ")
+    if not target or "\0" in target or not text.startswith(prefix):
+        return None
+    return file.parent / target
+
+
+# --- instructions --------------------------------------------------------------------------------
+
+
+def _instructions(cwd: str, root: str) -> tuple[tuple[str, str], ...]:
+    here, top = os.path.realpath(cwd), os.path.realpath(root)
+    top = top if inside(here, (top,)) else here
+    folders = [folder for folder in (Path(here), *Path(here).parents) if inside(str(folder), (top,))]
+    files = _distinct(reversed(folders))
+    left = INSTRUCTION_CHARS_IN_ALL
+    texts: list[tuple[str, str]] = []
+    # The nearest are the most to the point, so they are the last to be cut.
+    for path in reversed(files):
+        text = _instruction(path, top, min(left, INSTRUCTION_CHARS))
+        left = max(0, left - len(text))
+        texts.append((path, text))
+    return tuple(reversed(texts))
+
+
+def _distinct(folders: Iterable[Path]) -> list[str]:
+    paths = (str(folder / name) for folder in folders for name in INSTRUCTION_NAMES)
+    by_real_path: dict[str, str] = {}
+    for path in paths:
+        if os.path.lexists(path):
+            by_real_path.setdefault(os.path.realpath(path), path)
+    return list(by_real_path.values())
+
+
+def _instruction(path: str, root: str, limit: int) -> str:
+    """The text of one file, or a note in brackets why there is none."""
+    if not inside(os.path.realpath(path), (root,)):
+        return "[not read: this is a link to a file outside the project]"
+    try:
+        content = disk.read(path, INSTRUCTION_FILE_BYTES)
+        text = decode(content.data).text if content else "[not read: the link leads nowhere]"
+    except DocumentError as error:
+        return f"[not read: {error}]"
+    except NotText as error:
+        return f"[not read: the file is {error}]"
+    if len(text) <= limit:
+        return text
+    return f"{text[:limit]}\n[cut: {limit:,} of {len(text):,} characters are shown]"
+
+
+# --- git -----------------------------------------------------------------------------------------
+
+
+def _describe(status: list[str], log: list[str]) -> str:
+    """The few lines that say what `git status --porcelain=v2 --branch` and `git log` say."""
+    facts = dict(line[2:].split(" ", 1) for line in status if line.startswith("# ") and " " in line[2:])
+    untracked = sum(line.startswith("? ") for line in status)
+    changed = sum(line.startswith(("1 ", "2 ", "u ")) for line in status)
+    lines = [_branch(facts), f"{changed} changed, {untracked} untracked" if changed or untracked else "clean"]
+    if log:
+        lines += ["last commits:", *(f"  {_short(line)}" for line in log)]
+    return "\n".join(lines)
+
+
+def _branch(facts: Mapping[str, str]) -> str:
+    head = facts.get("branch.head", "")
+    commit = facts.get("branch.oid", "")
+    if head == "(detached)":
+        return f"detached at {commit[:10]}"
+    text = f"branch {_short(head)}"
+    if upstream := facts.get("branch.upstream"):
+        text += f", upstream {_short(upstream)} ({_distance(facts.get('branch.ab'))})"
+    return f"{text}, no commits yet" if commit == "(initial)" else text
+
+
+def _distance(counts: str | None) -> str:
+    if counts is None:
+        return "gone"
+    ahead, behind = (part[1:] for part in counts.split(" "))
+    return "even" if ahead == behind == "0" else f"ahead {ahead}, behind {behind}"
+
+
+def _short(text: str) -> str:
+    text = "".join(char if char.isprintable() else " " for char in text)
+    return text if len(text) <= SUBJECT_CHARS else text[: SUBJECT_CHARS - 1] + "…"

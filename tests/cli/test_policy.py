@@ -1,0 +1,145 @@
+"""`hermes-editor policy` on a real database, project and home."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from hermes_acp.cli import policy
+from hermes_acp.config import paths
+from hermes_acp.policy.rules import Origin, Rule
+from hermes_acp.storage.database import Database
+from hermes_acp.storage.rules import Rules
+
+AT = datetime(2026, 1, 2, 3, 4).timestamp()
+Captured = pytest.CaptureFixture[str]
+
+
+@dataclass(frozen=True)
+class Place:
+    project: str
+    env: dict[str, str]
+
+    def run(self, *words: str) -> int:
+        parser = argparse.ArgumentParser()
+        policy.add_parser(parser.add_subparsers())
+        args = parser.parse_args(["policy", *words])
+        return args.run(args, self.env)
+
+    def rules(self) -> list[Rule]:
+        return [
+            Rule(
+                "r1",
+                "allow",
+                "execute",
+                "pytest -q",
+                self.project,
+                "project",
+                AT,
+                Origin(self.project, "s1", "Zed", "x"),
+            ),
+            Rule(
+                "r2", "allow", "write", "", "", "session", AT + 60, Origin(self.project, "s1", "\x1b[0m", "x")
+            ),
+            Rule("r3", "deny", "execute", "rm x", "/q", "project", AT + 120, Origin("/q", "s2", "", "x")),
+        ]
+
+    async def keep(self, rules: Sequence[Rule]) -> None:
+        database = await Database.open(paths(self.env).database)
+        for rule in rules:
+            await Rules(database).add(rule)
+        await database.close()
+
+
+@pytest.fixture
+def empty(tmp_path: Path) -> Place:
+    (tmp_path / "project").mkdir()
+    return Place(str((tmp_path / "project").resolve()), {"HERMES_EDITOR_HOME": str(tmp_path / "home")})
+
+
+@pytest.fixture
+def place(empty: Place) -> Place:
+    asyncio.run(empty.keep(empty.rules()))
+    return empty
+
+
+@pytest.mark.parametrize("words", [(), ("list",)])
+def test_the_rules_of_this_project_are_a_table(
+    place: Place, words: tuple[str, ...], capsys: Captured
+) -> None:
+    assert place.run(*words, "--cwd", place.project) == 0
+    cut = f"{place.project[:29]}…{place.project[-30:]}" if len(place.project) > 60 else place.project
+    assert capsys.readouterr().out == (
+        "ID  WHEN              WHO   HOLDS IN      RULE\n"
+        f"r1  2026-01-02 03:04  Zed   this project  allow `pytest -q` in {cut}\n"
+        "r2  2026-01-02 03:05  \ufffd[0m  session s1    allow edits\n"
+    )
+
+
+def test_all_rules_name_their_projects(place: Place, capsys: Captured) -> None:
+    assert place.run("--all", "--cwd", place.project) == 0
+    assert capsys.readouterr().out.splitlines()[-1].split() == [
+        *("r3", "2026-01-02", "03:06", "-", "/q", "deny", "`rm", "x`")
+    ]
+
+
+def test_json_has_everything(place: Place, capsys: Captured) -> None:
+    assert place.run("--json", "list", "--all") == 0
+    assert json.loads(capsys.readouterr().out) == [asdict(rule) for rule in place.rules()]
+
+
+def test_looking_into_an_empty_home_creates_nothing(empty: Place, capsys: Captured) -> None:
+    assert empty.run("--cwd", empty.project) == 0
+    assert capsys.readouterr().out.startswith("There are no rules")
+    assert empty.run("revoke", "r1") == 1
+    assert empty.run("explain", "ls") == 0
+    assert not Path(empty.env["HERMES_EDITOR_HOME"]).exists()
+
+
+def test_a_revoked_rule_is_gone_and_an_unknown_one_is_an_error(place: Place, capsys: Captured) -> None:
+    assert place.run("revoke", "r1") == 0
+    assert place.run("revoke", "r1", "--json") == 1
+    captured = capsys.readouterr()
+    assert captured.out == "Revoked r1.\n"
+    assert captured.err == "There is no rule 'r1': `hermes-editor policy list --all` shows them.\n"
+    assert place.run("list", "--json", "--all") == 0
+    assert [rule["rule_id"] for rule in json.loads(capsys.readouterr().out)] == ["r2", "r3"]
+
+
+def test_a_command_is_explained_with_the_rules_of_the_project(place: Place, capsys: Captured) -> None:
+    assert place.run("explain", "pytest -q", "--cwd", place.project) == 0
+    assert capsys.readouterr().out == "allow (mode ask): The rule r1 allows `pytest -q`.\n"
+    assert place.run("explain", "pytest -q; rm x", "--cwd", place.project, "--json") == 0
+    assert json.loads(capsys.readouterr().out) == {
+        "command": "pytest -q; rm x",
+        "cwd": place.project,
+        "mode": "ask",
+        "verdict": "ask",
+        "reason": "Runs `pytest`, `rm`; changes files; is more than one plain command, so read it whole.",
+        "choices": [
+            "Allow once",
+            "Allow `pytest -q; rm x` for this session",
+            "Always allow `pytest -q; rm x` in this project",
+            "Reject",
+            "Never allow `pytest -q; rm x` in this project",
+        ],
+    }
+
+
+def test_a_damaged_database_and_a_wrong_setting_are_sentences(place: Place, capsys: Captured) -> None:
+    place.env["HERMES_EDITOR_MODE"] = "yolo"
+    assert place.run("explain", "ls") == 1
+    assert "The setting 'mode'" in capsys.readouterr().err
+    file = paths(place.env).database
+    for part in file.parent.glob("*-*"):
+        part.unlink()
+    file.write_bytes(b"no database at all" * 1000)
+    assert place.run("list") == 1
+    assert "is damaged" in capsys.readouterr().err

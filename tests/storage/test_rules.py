@@ -1,0 +1,84 @@
+"""Rules on the disk: kept, listed where they hold, ended with their session, revoked for good."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from hermes_acp.events import Envelope, SessionStarted
+from hermes_acp.policy.rules import Origin, Rule
+from hermes_acp.storage.database import Database
+from hermes_acp.storage.rules import Rules
+from hermes_acp.storage.sessions import SessionRow, SessionTable
+
+PROJECT = Rule("r1", "allow", "execute", "pytest -q", "/p", "project", 1.0, Origin("/p", "s1", "Zed", "Run"))
+SESSION = Rule("r2", "allow", "write", "", "", "session", 2.0, Origin("/p", "s1", "", ""))
+OTHER_SESSION = Rule("r3", "allow", "write", "", "", "session", 3.0, Origin("/p", "s2", "", ""))
+OTHER_PROJECT = Rule("r4", "deny", "mcp", "db__x", "", "project", 4.0, Origin("/q", "s3", "", "é\n`"))
+ALL = [PROJECT, SESSION, OTHER_SESSION, OTHER_PROJECT]
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncIterator[Database]:
+    database = await Database.open(tmp_path / "x.db")
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+async def rules(database: Database) -> Rules:
+    rules = Rules(database)
+    for rule in reversed(ALL):
+        await rules.add(rule)
+    return rules
+
+
+async def test_rules_come_back_as_they_were_oldest_first(rules: Rules) -> None:
+    assert await rules.list_all() == ALL
+
+
+async def test_a_session_sees_the_rules_of_its_project_and_its_own(rules: Rules) -> None:
+    assert await rules.list("/p", "s1") == [PROJECT, SESSION]
+    assert await rules.list("/p", "s9") == [PROJECT]
+    assert await rules.list("/q", "s3") == [OTHER_PROJECT]
+    assert await rules.list("/r", "s9") == []
+
+
+async def test_rules_survive_a_restart(rules: Rules, database: Database) -> None:
+    again = await Database.open(database.path)
+    try:
+        assert await Rules(again).list("/p", "s1") == [PROJECT, SESSION]
+    finally:
+        await again.close()
+
+
+async def test_a_rule_learned_twice_is_gone_after_one_revocation(rules: Rules) -> None:
+    await rules.add(replace(PROJECT, rule_id="again", created_at=9.0))
+    await rules.add(replace(SESSION, rule_id="again", created_at=9.0))
+    assert await rules.list_all() == ALL
+    assert await rules.revoke("r1")
+    assert await rules.list("/p", "s1") == [SESSION]
+
+
+async def test_opposite_rules_of_one_meaning_are_both_kept(rules: Rules) -> None:
+    opposite = replace(PROJECT, rule_id="no", decision="deny", created_at=9.0)
+    await rules.add(opposite)
+    assert await rules.list("/p", "s9") == [PROJECT, opposite]
+
+
+async def test_revoking_says_whether_there_was_such_a_rule(rules: Rules) -> None:
+    assert await rules.revoke("r1")
+    assert not await rules.revoke("r1")
+    assert not await rules.revoke("' OR 1=1 --")
+    assert await rules.list_all() == ALL[1:]
+
+
+async def test_deleting_a_session_ends_its_own_rules_only(rules: Rules, database: Database) -> None:
+    table = SessionTable(database)
+    row = SessionRow("s1", "/p", "/p", "/p", (), None, "ask", "m", "default", 1.0, 1.0)
+    await table.create(row, Envelope("s1", 1, "", 1.0, SessionStarted("/p")))
+    await table.delete("s1")
+    assert await rules.list_all() == [PROJECT, OTHER_SESSION, OTHER_PROJECT]

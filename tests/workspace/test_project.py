@@ -1,0 +1,240 @@
+"""Which project a folder belongs to, what it tells agents, and the state of its git."""
+
+import asyncio
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from hermes_acp.workspace import project as module
+from hermes_acp.workspace.project import Project, find_project, git_state, instruction_files
+
+IDENTITY = ("-c", "user.name=T", "-c", "user.email=t@example.org", "-c", "protocol.file.allow=always")
+ENV = {"PATH": os.defpath, "HOME": "/nonexistent", "GIT_CONFIG_NOSYSTEM": "1"}
+
+
+def git(folder: Path, *arguments: str) -> None:
+    subprocess.run(
+        ["git", "-C", str(folder), *IDENTITY, *arguments], check=True, capture_output=True, env=ENV
+    )
+
+
+@pytest.fixture
+def repo(tmp_path: Path) -> Path:
+    folder = tmp_path / "repo"
+    folder.mkdir()
+    git(folder, "init", "-q", "-b", "main")
+    (folder / "file").write_text("text\n")
+    git(folder, "add", ".")
+    git(folder, "commit", "-q", "-m", "First words")
+    return folder
+
+
+# --- the project ---------------------------------------------------------------------------------
+
+
+async def test_the_nearest_repository_above_is_the_project(repo: Path) -> None:
+    (repo / "src" / "deep").mkdir(parents=True)
+    assert await find_project(str(repo / "src" / "deep")) == Project(str(repo), str(repo / ".git"), "repo")
+
+
+async def test_a_folder_without_git_is_its_own_project(tmp_path: Path) -> None:
+    (tmp_path / ".git").mkdir()  # an empty one is no repository
+    (tmp_path / "notes").mkdir()
+    here = str(tmp_path / "notes")
+    assert await find_project(here) == Project(here, here, "notes")
+
+
+async def test_linked_worktrees_share_the_key_and_the_name(repo: Path) -> None:
+    git(repo, "worktree", "add", "-q", "../feature")
+    tree = str(repo.parent / "feature")
+    assert await find_project(tree) == Project(tree, str(repo / ".git"), "repo")
+
+
+async def test_a_submodule_is_a_project_of_its_own(repo: Path, tmp_path: Path) -> None:
+    outer = tmp_path / "outer"
+    outer.mkdir()
+    git(outer, "init", "-q")
+    git(outer, "submodule", "add", "-q", str(repo), "lib")
+    root, key = str(outer / "lib"), str(outer / ".git" / "modules" / "lib")
+    assert await find_project(root) == Project(root, key, "lib")
+
+
+async def test_links_to_a_repository_lead_to_the_same_project(repo: Path, tmp_path: Path) -> None:
+    (tmp_path / "alias").symlink_to("repo")
+    assert await find_project(str(tmp_path / "alias")) == await find_project(str(repo))
+
+
+@pytest.mark.parametrize("content", [b"", b"gitdir:", b"gitdir: /nowhere\n", b"\0\xff" * 5000, b"words"])
+async def test_a_broken_git_file_makes_no_repository(content: bytes, tmp_path: Path) -> None:
+    here = tmp_path / "broken"
+    here.mkdir()
+    (here / ".git").write_bytes(content)
+    assert await find_project(str(here)) == Project(str(here), str(here), "broken")
+
+
+async def test_a_git_file_that_is_a_pipe_does_not_hold_us_up(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / ".git")
+    async with asyncio.timeout(5):
+        assert (await find_project(str(tmp_path))).root == str(tmp_path)
+
+
+# --- instructions --------------------------------------------------------------------------------
+
+
+async def read(cwd: Path, root: Path) -> list[tuple[str, str]]:
+    found = await instruction_files(str(cwd), str(root))
+    return [(str(Path(path).relative_to(root)), text) for path, text in found]
+
+
+async def test_instructions_come_from_the_root_down_and_from_nowhere_else(tmp_path: Path) -> None:
+    root, here = tmp_path / "root", tmp_path / "root" / "a" / "b"
+    here.mkdir(parents=True)
+    (here.parent / "beside").mkdir()
+    for folder in (tmp_path, root, here, here.parent / "beside"):
+        (folder / "AGENTS.md").write_text(folder.name)
+    (root / "CLAUDE.md").write_text("claude")
+    (root / ".hermes.md").write_text("hermes")
+    assert await read(here, root) == [
+        (".hermes.md", "hermes"),
+        ("AGENTS.md", "root"),
+        ("CLAUDE.md", "claude"),
+        ("a/b/AGENTS.md", "b"),
+    ]
+    assert await read(here, here) == [("AGENTS.md", "b")]
+
+
+async def test_a_file_under_two_names_counts_once(tmp_path: Path) -> None:
+    (tmp_path / "AGENTS.md").write_text("one")
+    (tmp_path / "CLAUDE.md").symlink_to("AGENTS.md")
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "AGENTS.md").symlink_to("../AGENTS.md")
+    assert await read(tmp_path / "sub", tmp_path) == [("AGENTS.md", "one")]
+
+
+async def test_what_cannot_be_read_says_so(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    (root / "a" / "b").mkdir(parents=True)
+    (tmp_path / "secret").write_text("secret")
+    (root / "AGENTS.md").symlink_to("../secret")
+    (root / "CLAUDE.md").write_bytes(b"\0binary")
+    os.mkfifo(root / "a" / "AGENTS.md")
+    (root / "a" / "CLAUDE.md").symlink_to("nowhere")
+    (root / "a" / "b" / "AGENTS.md").mkdir()
+    assert await read(root / "a" / "b", root) == [
+        ("AGENTS.md", "[not read: this is a link to a file outside the project]"),
+        ("CLAUDE.md", "[not read: the file is binary]"),
+        (
+            "a/AGENTS.md",
+            f"[not read: {root}/a/AGENTS.md is a named pipe, which cannot be read or written as a file.]",
+        ),
+        ("a/CLAUDE.md", "[not read: the link leads nowhere]"),
+        ("a/b/AGENTS.md", f"[not read: {root}/a/b/AGENTS.md is a folder: use list_dir.]"),
+    ]
+
+
+async def test_long_instructions_are_cut_and_the_nearest_last(tmp_path: Path) -> None:
+    folders = [tmp_path, tmp_path / "a", tmp_path / "a" / "b"]
+    for folder in folders:
+        folder.mkdir(exist_ok=True)
+        (folder / "AGENTS.md").write_text("x" * 40_000)
+    texts = [text for _, text in await read(folders[-1], tmp_path)]
+    assert [text.count("x") for text in texts] == [0, 31_943, module.INSTRUCTION_CHARS]
+    assert texts[2].endswith("\n[cut: 32,000 of 40,000 characters are shown]")
+
+
+# --- git -----------------------------------------------------------------------------------------
+
+
+async def test_the_state_names_branch_changes_and_last_commits(repo: Path, tmp_path: Path) -> None:
+    git(repo, "clone", "-q", ".", "../clone")
+    clone = tmp_path / "clone"
+    for number in range(4):
+        git(clone, "commit", "-q", "--allow-empty", "-m", f"Step {number}\n\nBody")
+    (clone / "file").write_text("changed\n")
+    (clone / "new").touch()
+    lines = (await git_state(str(clone), ENV)).splitlines()
+    assert lines[:3] == [
+        "branch main, upstream origin/main (ahead 4, behind 0)",
+        "1 changed, 1 untracked",
+        "last commits:",
+    ]
+    assert [line.split(" ", 3)[-1] for line in lines[3:]] == ["Step 3", "Step 2", "Step 1"]
+
+
+async def test_the_state_of_unusual_repositories(repo: Path, tmp_path: Path) -> None:
+    git(tmp_path, "init", "-q", "-b", "trunk", "fresh")
+    assert await git_state(str(tmp_path / "fresh"), ENV) == "branch trunk, no commits yet\nclean"
+    git(repo, "checkout", "-q", "--detach")
+    assert (await git_state(str(repo), ENV)).startswith("detached at ")
+    assert await git_state(str(tmp_path), ENV) == ""
+    assert await git_state(str(tmp_path / "gone"), ENV) == ""
+
+
+async def test_without_git_there_is_no_state(repo: Path) -> None:
+    assert await git_state(str(repo), ENV | {"PATH": "/nonexistent"}) == ""
+
+
+async def test_variables_that_point_elsewhere_are_ignored(repo: Path, tmp_path: Path) -> None:
+    env = ENV | {"GIT_DIR": str(tmp_path / "elsewhere"), "GIT_WORK_TREE": "/", "GIT_EXTERNAL_DIFF": "false"}
+    assert (await git_state(str(repo), env)).startswith("branch main\nclean\nlast commits:\n")
+
+
+async def test_nothing_that_a_repository_configures_is_run(repo: Path, tmp_path: Path) -> None:
+    canary = tmp_path / "canary"
+    script = tmp_path / "script"
+    script.write_text(f"#!/bin/sh\necho \"$0 $@\" >> '{canary}'\ncat\n")
+    script.chmod(0o755)
+    hooks = repo / ".git" / "hooks"
+    hooks.mkdir(exist_ok=True)
+    for hook in ("post-index-change", "fsmonitor-watchman", "post-checkout"):
+        (hooks / hook).write_bytes(script.read_bytes())
+        (hooks / hook).chmod(0o755)
+    (repo / ".gitattributes").write_text("* filter=evil diff=evil\n")
+    (repo / ".git" / "info").mkdir(exist_ok=True)
+    (repo / ".git" / "info" / "attributes").write_text("* filter=ev.il diff=evil\n")
+    for name in (
+        *("core.fsmonitor", "core.pager", "core.sshCommand", "core.editor", "diff.external", "gpg.program"),
+        *("diff.evil.textconv", "diff.evil.command", "filter.evil.clean", "filter.ev.il.clean"),
+        *("filter.ev.il.process", "filter.evil.smudge", "core.askPass", "credential.helper", "alias.status"),
+    ):
+        git(repo, "config", name, str(script))
+    for name in (
+        "log.showSignature",
+        "filter.ev.il.required",
+        "submodule.recurse",
+        "status.submoduleSummary",
+    ):
+        git(repo, "config", name, "true")
+    # A file whose time changed makes git look at its contents, through filters where it may.
+    os.utime(repo / "file", (1, 1))
+    assert "branch main" in await git_state(str(repo), ENV)
+    assert not canary.exists()
+
+
+async def test_a_filter_that_cannot_be_turned_off_means_no_state(repo: Path) -> None:
+    git(repo, "config", "filter.a=b.clean", "true")
+    assert await git_state(str(repo), ENV) == ""
+
+
+async def test_words_of_the_repository_cannot_break_the_lines(repo: Path) -> None:
+    git(repo, "commit", "-q", "--allow-empty", "-m", "\x1b[31mred " + "x" * 300)
+    (subject,) = [line for line in (await git_state(str(repo), ENV)).splitlines() if "red" in line]
+    assert "\x1b" not in subject
+    assert len(subject) == 2 + module.SUBJECT_CHARS
+
+
+async def test_a_git_that_hangs_is_given_up_with_its_children(repo: Path, tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    slow = tmp_path / "bin" / "git"
+    # Whoever lives holds the pipe open.
+    slow.write_text(f"#!/bin/sh\nsleep 100 > '{pipe}' &\nsleep 100 > '{pipe}'\n")
+    slow.chmod(0o755)
+    reading = asyncio.get_running_loop().run_in_executor(None, pipe.read_bytes)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.3):
+            await git_state(str(repo), ENV | {"PATH": f"{slow.parent}:{os.defpath}"})
+    assert await asyncio.wait_for(reading, 5) == b""
