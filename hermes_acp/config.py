@@ -46,6 +46,11 @@ class Paths:
         """The sessions with their journals, and the rules."""
         return self.data / "sessions.db"
 
+    @property
+    def claims(self) -> Path:
+        """The locks of sessions that are open somewhere."""
+        return self.data / "claims"
+
 
 class Settings(BaseModel):
     """What the user can set, with defaults."""

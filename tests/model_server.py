@@ -143,7 +143,7 @@ class ModelServer:
         """Whether the connection can serve another request."""
         if asked.method == "GET":
             await _send(writer, 200, {}, {"data": [{"id": name} for name in self.models]})
-            return True
+            return asked.headers.get("connection") != "close"
         async with self._changed:
             behaviour = self.behaviours[min(len(self.requests), len(self.behaviours) - 1)]
             self.requests.append(asked)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import platform
 import time
 from collections.abc import Mapping
@@ -39,6 +40,7 @@ class Surroundings:
 
 async def survey(cwd: str, roots: tuple[str, ...], env: Mapping[str, str]) -> Surroundings:
     """Look around: git state and the project's instruction files."""
+    await asyncio.to_thread(prompts.load)
     place = await project.find_project(cwd)
     files = await project.instruction_files(cwd, place.root)
     text = "\n".join(f"\n## {path}\n{body.strip()}" for path, body in files)

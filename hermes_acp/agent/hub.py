@@ -105,6 +105,7 @@ class Hub:
         self._work = asyncio.Event()
         self._progress = asyncio.Event()
         self._failure: StorageError | None = None
+        self._stopping = False
 
     @property
     def answerable(self) -> bool:
@@ -162,18 +163,20 @@ class Hub:
 
     def recover(self) -> None:
         """After a failure: forget what was not written and accept events again."""
-        self._failure = None
-        self.last_seq = self._committed
+        if self._failure is not None:
+            self._failure = None
+            self.last_seq = self._committed
+
+    def stop(self) -> None:
+        """Let `run` end once everything published is written."""
+        self._stopping = True
+        self._work.set()
 
     async def run(self) -> None:
-        """Write and show, until cancelled; what was published before is written first."""
-        try:
-            while True:
-                await self._work.wait()
-                await self._write()
-        except asyncio.CancelledError:
+        """Write and show until stopped. Not to be cancelled: a write that broke off is undecided."""
+        while not self._stopping or self._pending:
+            await self._work.wait()
             await self._write()
-            raise
 
     async def _write(self) -> None:
         while self._pending:
@@ -191,12 +194,12 @@ class Hub:
                 self._show(envelope)
             self._committed = _last_seq(durable, self._committed)
             self._progress.set()
-        self._work.clear()
+        if not self._stopping:
+            self._work.clear()
 
     def _fail(self, error: StorageError) -> None:
         self._failure = error
         self._pending.clear()
-        self._work.clear()
         self._progress.set()
 
     def _show(self, envelope: Envelope) -> None:

@@ -174,7 +174,8 @@ class Session:
                 await self._stop()
                 for helper in helpers:
                     helper.cancel()
-                writer.cancel()
+                self.hub.stop()
+                await asyncio.wait([writer])
 
     async def _survey(self) -> context.Surroundings:
         return await context.survey(self.place.cwd, self.place.roots, self._services.env)

@@ -18,7 +18,7 @@ from hermes_acp.agent.models import Models
 from hermes_acp.agent.session import Services, Session
 from hermes_acp.agent.turn import Place
 from hermes_acp.config import Settings
-from hermes_acp.events import Envelope, SessionStarted
+from hermes_acp.events import SessionStarted
 from hermes_acp.policy.effects import Mode
 from hermes_acp.storage.claims import Claims
 from hermes_acp.storage.journal import Journal
@@ -100,7 +100,7 @@ class Sessions:
     async def create(self, opening: Opening) -> Session:
         """Make a session. Raises `BadPlace`, `LoginNeeded` and `StorageError`."""
         settings = self._shared.settings
-        real_cwd, _ = await _check(opening)
+        real_cwd, roots = await _check(opening)
         model = await self._shared.models.default()
         now = time.time()
         row = SessionRow(
@@ -116,11 +116,12 @@ class Sessions:
             created_at=now,
             updated_at=now,
         )
-        first = SessionStarted(opening.cwd, opening.additional_directories)
-        self._shared.claims.claim(row.session_id)
-        await self._shared.table.create(row, Envelope(row.session_id, 1, "", now, first))
+        await asyncio.to_thread(self._shared.claims.claim, row.session_id)
+        await self._shared.table.create(row)
         self._tasks.create_task(self._shared.models.warm(model))
-        return await self._start(row, opening, seq=1)
+        session = self._start(row, roots, opening, seq=0)
+        session.hub.publish(SessionStarted(opening.cwd, opening.additional_directories))
+        return session
 
     async def open(self, session_id: str, opening: Opening) -> Session:
         """Open an existing session; one that is open already is given as it is while it works.
@@ -130,18 +131,19 @@ class Sessions:
         row = await self._shared.table.get(session_id)
         if row is None:
             raise UnknownSession(f"There is no session {session_id!r}.")
-        real_cwd, _ = await _check(opening)
+        real_cwd, roots = await _check(opening)
         if real_cwd != row.real_cwd:
             raise BadPlace(f"This session belongs to {row.cwd}, not to {opening.cwd}.")
         if (session := self.get(session_id)) is not None:
             if session.busy or session.hub.watched:
                 return session
             await self.close(session_id)
-        self._shared.claims.claim(session_id)
+        await asyncio.to_thread(self._shared.claims.claim, session_id)
         if opening.additional_directories != row.additional_directories:
             row = replace(row, additional_directories=opening.additional_directories)
             await self._shared.table.set_directories(session_id, opening.additional_directories)
-        session = await self._start(row, opening, await self._shared.journal.last_seq(session_id))
+        last_seq = await self._shared.journal.last_seq(session_id)
+        session = self._start(row, roots, opening, last_seq)
         await session.load()
         return session
 
@@ -164,10 +166,9 @@ class Sessions:
         await self.close(session_id)
         return await self._shared.table.delete(session_id)
 
-    async def _start(self, row: SessionRow, opening: Opening, seq: int) -> Session:
+    def _start(self, row: SessionRow, roots: tuple[str, ...], opening: Opening, seq: int) -> Session:
         if len(self._open) >= OPEN_BOUND:
             raise BadPlace(f"{OPEN_BOUND} sessions are open, which is the limit: close some first.")
-        _, roots = await _check(opening)
         shared = self._shared
         loan = opening.lend(row.session_id) if opening.lend else Loan()
         documents = Documents(roots, loan.files)

@@ -7,22 +7,20 @@ import asyncio
 import contextlib
 import json
 import os
-import sys
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Literal, TypeAlias, cast
+from typing import Literal
 
 from hermes_acp import config
+from hermes_acp.cli.command import Subparsers, fail, table
 from hermes_acp.policy.effects import Effect
 from hermes_acp.policy.gate import judge
 from hermes_acp.policy.rules import Rule, choices, code, meaning, visible
 from hermes_acp.storage.database import Database, StorageError
 from hermes_acp.storage.rules import Rules
 from hermes_acp.workspace.project import find_project
-
-Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # pyright: ignore[reportPrivateUsage]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +34,7 @@ class _Request:
     everywhere: bool
 
 
-def add_parser(subparsers: Subparsers) -> None:
+def register(subparsers: Subparsers) -> None:
     """Add the command to those of `hermes-editor`; its `run` takes the arguments and environment."""
     parser = subparsers.add_parser("policy", help="show, explain and revoke what the agent may do unasked")
     _add_options(parser, nothing=None, no=False)
@@ -67,7 +65,7 @@ def run(args: argparse.Namespace, env: Mapping[str, str]) -> int:
     try:
         return asyncio.run(_run(request, env))
     except (StorageError, config.ConfigError) as error:
-        return _fail(str(error))
+        return fail(str(error))
 
 
 def _add_options(parser: argparse.ArgumentParser, *, nothing: str | None, no: bool | str) -> None:
@@ -113,7 +111,7 @@ async def _list(request: _Request, store: Rules | None) -> int:
         print(json.dumps([asdict(rule) for rule in rules], indent=2))
     elif rules:
         header = ("ID", "WHEN", "WHO", "HOLDS IN", "RULE")
-        print(_table([header, *(_row(rule, everywhere=request.everywhere) for rule in rules)]))
+        print(table([header, *(_row(rule, everywhere=request.everywhere) for rule in rules)]))
     else:
         print("There are no rules: every effect is judged by the mode of its session.")
     return 0
@@ -121,7 +119,7 @@ async def _list(request: _Request, store: Rules | None) -> int:
 
 async def _revoke(request: _Request, store: Rules | None) -> int:
     if store is None or not await store.revoke(request.subject):
-        return _fail(
+        return fail(
             f"There is no rule {visible(request.subject)!r}: `hermes-editor policy list --all` shows them."
         )
     print(json.dumps({"revoked": request.subject}) if request.as_json else f"Revoked {request.subject}.")
@@ -164,14 +162,3 @@ def _text(rule: Rule) -> str:
         return f"{rule.decision} {meaning(rule.effect, rule.match)}"
     place = f" in {visible(rule.cwd)}" if rule.decision == "allow" else ""
     return f"{rule.decision} {code(rule.match)}{place}"
-
-
-def _table(rows: Sequence[tuple[str, ...]]) -> str:
-    widths = [max(map(len, cast("Iterable[str]", column))) for column in zip(*rows, strict=True)]
-    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
-    return "\n".join(line.rstrip() for line in lines)
-
-
-def _fail(message: str) -> int:
-    print(message, file=sys.stderr)
-    return 1

@@ -9,9 +9,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import socket
 import sys
 from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, cast
 
 from hermes_acp.config import prepare_for_litellm
@@ -22,16 +25,22 @@ from hermes_acp.llm.openai_chunks import ChunkReader, taken_ids
 from hermes_acp.llm.openai_errors import Asked, Refusal
 from hermes_acp.llm.openai_messages import to_messages, to_tools
 from hermes_acp.llm.route import Route
+from hermes_acp.llm.side_loop import SideLoop
 
 prepare_for_litellm()
 
 import litellm  # noqa: E402 (litellm reads the variable that was just set when it is imported)
 from litellm.exceptions import BadRequestError, MidStreamFallbackError  # noqa: E402
 from litellm.litellm_core_utils.streaming_handler import CustomStreamWrapper  # noqa: E402
-from openai import APIConnectionError, APIStatusError  # noqa: E402
+from openai import APIConnectionError  # noqa: E402
 
 CLOSE_SECONDS = 2.0
 """How long we wait for a broken-off stream to close."""
+
+MAX_CAUSES = 16
+"""How far back we look for the cause of an error."""
+
+LOST = (APIConnectionError, ConnectionError, TimeoutError, socket.gaierror)
 
 PREFIXES = re.compile(r"^(?:(?:litellm\.)?\w+(?:Error|Exception|Timeout)(?: -|:) ?)+")
 """What litellm puts before the provider's words."""
@@ -86,6 +95,15 @@ class LitellmModel:
 
     async def stream(self, request: Request) -> AsyncGenerator[Part, None]:
         """Ask, and yield the answer; see `llm.base.Model`."""
+        async with aclosing(_side_loop().stream(lambda: self._ask(request))) as parts:
+            async for part in parts:
+                yield part
+
+    async def aclose(self) -> None:
+        """Nothing to free: litellm shares its connections between models."""
+
+    async def _ask(self, request: Request) -> AsyncGenerator[Part, None]:
+        """The answer; runs in the side loop."""
         reader = ChunkReader(self._route.dialect.model, self._route.info, taken_ids(request))
         answer = await self._open(request)
         try:
@@ -96,9 +114,6 @@ class LitellmModel:
                 yield part
         finally:
             await _close(answer)
-
-    async def aclose(self) -> None:
-        """Nothing to free: litellm shares its connections between models."""
 
     async def _open(self, request: Request) -> CustomStreamWrapper:
         try:
@@ -156,7 +171,7 @@ class LitellmModel:
         if isinstance(error, MidStreamFallbackError) and error.original_exception is not None:
             cause = error.original_exception
         refusal = _refusal(cause)
-        if not isinstance(cause, APIConnectionError):
+        if not _is_lost_connection(cause):
             return openai_errors.to_error(self._asked, refusal)
         if cut:
             return StreamCut(
@@ -166,10 +181,24 @@ class LitellmModel:
 
 
 def _refusal(error: Exception) -> Refusal:
-    status = error.status_code if isinstance(error, APIStatusError) else 0
+    status = getattr(error, "status_code", None)
     headers = cast("Mapping[str, str] | None", getattr(error, "litellm_response_headers", None))
     message = PREFIXES.sub("", str(error).partition(" Original exception:")[0])
-    return Refusal(status, message or type(error).__name__, "", openai_errors.wait_wished(headers or {}))
+    return Refusal(
+        status if isinstance(status, int) else 0,
+        message or type(error).__name__,
+        retry_after=openai_errors.wait_wished(headers or {}),
+    )
+
+
+def _is_lost_connection(error: BaseException) -> bool:
+    """Whether the network is behind it: litellm reports some of these as a server's error 500."""
+    cause: BaseException | None = error
+    for _ in range(MAX_CAUSES):
+        if isinstance(cause, LOST):
+            return True
+        cause = cause and (cause.__cause__ or cause.__context__)
+    return False
 
 
 async def _close(answer: CustomStreamWrapper) -> None:
@@ -178,6 +207,12 @@ async def _close(answer: CustomStreamWrapper) -> None:
             await answer.aclose()
     except TimeoutError:
         return
+
+
+@cache
+def _side_loop() -> SideLoop:
+    """One for all models: litellm imports, loads and blocks as it goes, up to seconds at first use."""
+    return SideLoop("litellm")
 
 
 def _set_up() -> None:

@@ -59,9 +59,8 @@ async def _get(url: str) -> bytes:
     parts = urlsplit(url)
     reader, writer = await asyncio.open_connection(parts.hostname, parts.port or 80)
     try:
-        writer.write(
-            f"GET {parts.path} HTTP/1.0\r\nHost: {parts.netloc}\r\nAccept: */*\r\n\r\n".encode("latin-1")
-        )
+        head = f"GET {parts.path} HTTP/1.0\r\nHost: {parts.netloc}\r\nConnection: close\r\n\r\n"
+        writer.write(head.encode("latin-1"))
         pieces: list[bytes] = []
         while sum(map(len, pieces)) < MAX_ANSWER_BYTES and (piece := await reader.read(65536)):
             pieces.append(piece)

@@ -6,6 +6,9 @@ from typing import TypeAlias, cast
 
 Json: TypeAlias = dict[str, object]
 
+MAX_COUNT = 2**53
+"""No count is larger; JSON can say infinity."""
+
 
 def as_object(value: object) -> Json:
     """The value when it is a JSON object, else an empty one."""
@@ -24,4 +27,4 @@ def as_text(value: object) -> str:
 
 def as_count(value: object) -> int:
     """The value when it is a number of something, else 0."""
-    return int(value) if isinstance(value, (int, float)) and value > 0 else 0
+    return int(value) if isinstance(value, (int, float)) and 0 < value < MAX_COUNT else 0

@@ -42,8 +42,11 @@ class Opaque:
 
 
 def load(text: str | None, model: str) -> Opaque:
-    """What this model left with an earlier answer; empty when another model wrote it."""
-    stored = as_object(orjson.loads(text)) if text else {}
+    """What this model left with an earlier answer; empty when another model, of any kind, wrote it."""
+    try:
+        stored = as_object(orjson.loads(text or "{}"))
+    except orjson.JSONDecodeError:
+        return Opaque(model)
     if stored.get("model") != model:
         return Opaque(model)
     blocks = [as_object(block) for block in as_list(stored.get("blocks"))]

@@ -27,7 +27,6 @@ BUSY_TIMEOUT_MS = 5_000
 
 Value: TypeAlias = str | int | float | bytes | None
 Row: TypeAlias = tuple[Any, ...]
-Statement: TypeAlias = tuple[str, Sequence[Value]]
 
 SETUP = f"""
 PRAGMA journal_mode = WAL;
@@ -69,25 +68,11 @@ class Database:
             raise StorageError(_explain(self.path, error)) from error
 
     async def write(self, sql: str, args: Sequence[Value] = ()) -> int:
-        """One statement, one transaction, on disk when it returns: the number of changed rows."""
-        connection = await self._ready()
-        async with self._writing():
-            cursor = await connection.execute(sql, args)
-            return cursor.rowcount
+        """One statement, one transaction, on disk when it returns: the number of changed rows.
 
-    async def write_all(self, statements: Sequence[Statement]) -> None:
-        """Several statements in one transaction, on disk when it returns; all or nothing."""
-        connection = await self._ready()
-        async with self._writing():
-            await connection.execute("BEGIN IMMEDIATE")
-            try:
-                for sql, args in statements:
-                    await connection.execute(sql, args)
-                await connection.execute("COMMIT")
-            except BaseException:
-                with contextlib.suppress(sqlite3.Error):
-                    await connection.execute("ROLLBACK")
-                raise
+        A cancelled write still happens: it is in the hands of SQLite's thread.
+        """
+        return await asyncio.shield(self._write(sql, args))
 
     async def close(self) -> None:
         """Close; what was written is already on disk."""
@@ -98,6 +83,12 @@ class Database:
                 await self._connection.close()
         os.close(self._lock)
         self._connection = None
+
+    async def _write(self, sql: str, args: Sequence[Value]) -> int:
+        connection = await self._ready()
+        async with self._writing():
+            cursor = await connection.execute(sql, args)
+            return cursor.rowcount
 
     async def _ready(self) -> aiosqlite.Connection:
         if self._connection is not None:

@@ -10,10 +10,11 @@ import orjson
 from pydantic import Field, TypeAdapter
 
 from hermes_acp.events import Durable, Envelope
-from hermes_acp.storage.database import Database, Statement
+from hermes_acp.storage.database import Database
 
-INSERT = "INSERT INTO events (session_id, seq, turn_id, agent_path, at, data) VALUES (?, ?, ?, ?, ?, ?)"
-TOUCH = "UPDATE sessions SET updated_at = max(updated_at, ?) WHERE session_id = ?"
+INSERT = "INSERT INTO events (session_id, seq, turn_id, agent_path, at, data) VALUES "
+ROWS = 500
+"""Events of one statement: SQLite bounds the number of parameters."""
 
 
 class Journal:
@@ -23,11 +24,11 @@ class Journal:
         self._database = database
 
     async def append(self, envelopes: Sequence[Envelope]) -> None:
-        """Write durable envelopes of one or more sessions in one transaction; on disk on return."""
-        latest = {envelope.session_id: envelope.at for envelope in envelopes}
-        statements: list[Statement] = [(INSERT, row(envelope)) for envelope in envelopes]
-        statements += [(TOUCH, (at, session_id)) for session_id, at in latest.items()]
-        await self._database.write_all(statements)
+        """Write durable envelopes in order; on disk on return. Up to `ROWS` are one transaction."""
+        for start in range(0, len(envelopes), ROWS):
+            part = envelopes[start : start + ROWS]
+            values = [value for envelope in part for value in _row(envelope)]
+            await self._database.write(INSERT + ", ".join(["(?, ?, ?, ?, ?, ?)"] * len(part)), values)
 
     async def read(self, session_id: str, after: int = 0) -> list[Envelope]:
         """The envelopes of a session whose `seq` is greater than `after`, in order."""
@@ -50,8 +51,7 @@ class Journal:
         return int(rows[0][0])
 
 
-def row(envelope: Envelope) -> tuple[str, int | None, str, str, float, str]:
-    """The arguments of `INSERT` for a durable envelope."""
+def _row(envelope: Envelope) -> tuple[str, int | None, str, str, float, str]:
     return (
         envelope.session_id,
         envelope.seq,

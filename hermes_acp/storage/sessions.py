@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import orjson
 
-from hermes_acp.events import Envelope
-from hermes_acp.storage.database import Database, Row, Statement, Value
-from hermes_acp.storage.journal import INSERT, row
+from hermes_acp.storage.database import Database, Row, Value
 
 PAGE = 50
 """Sessions on one page of a listing."""
@@ -57,13 +54,11 @@ class SessionTable:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def create(self, session: SessionRow, first: Envelope) -> None:
-        """Add a session together with its first event; both are on disk on return."""
-        statements: Sequence[Statement] = [
-            (f"INSERT INTO sessions ({COLUMNS}) VALUES ({', '.join('?' * 11)})", _values(session)),
-            (INSERT, row(first)),
-        ]
-        await self._database.write_all(statements)
+    async def create(self, session: SessionRow) -> None:
+        """Add a session; it is on disk on return."""
+        await self._database.write(
+            f"INSERT INTO sessions ({COLUMNS}) VALUES ({', '.join('?' * 11)})", _values(session)
+        )
 
     async def get(self, session_id: str) -> SessionRow | None:
         """The session with this id."""

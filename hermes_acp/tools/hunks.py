@@ -71,7 +71,7 @@ def _find(where: str, lines: list[str], cursor: int, sought: tuple[Hunk, list[st
         return _insertion(where, lines, start, hunk)
     places = _places(lines, old, start, at_end=hunk.at_end)
     if not places:
-        raise ToolError(f"{where}: {_not_found(lines, old, start)} Nothing was written.")
+        raise ToolError(f"{where}: {_not_found(lines, old, start)}")
     if hunk.line is not None:
         expected = hunk.line - 1
         return min(places, key=lambda place: abs(place - expected))
@@ -122,5 +122,5 @@ def _places(lines: list[str], old: list[str], start: int, *, at_end: bool) -> li
 
 def _not_found(lines: list[str], old: list[str], start: int) -> str:
     if start and _places(lines[: start + len(old)], old, 0, at_end=False):
-        return "its lines come before the change above it: order the changes as in the file."
-    return f"its lines were not found. {closest(chr(10).join(lines), chr(10).join(old))}"
+        return "its lines come before the change above it, nothing was written. Order them as in the file."
+    return f"its lines were not found, nothing was written. {closest(chr(10).join(lines), chr(10).join(old))}"

@@ -107,7 +107,7 @@ class Connection:
     async def run(self) -> None:
         """Serve until the server is unavailable, or cancelled; then all of it is gone."""
         try:
-            while self._stopped(await self._serve()):
+            while self._stopped(await self._serve_apart()):
                 await self._wanted.wait()
         finally:
             self._state, self.tools = "unavailable", ()
@@ -136,6 +136,13 @@ class Connection:
         return tool_result(answer, self._limits.max_result_chars)
 
     # --- its life ----------------------------------------------------------------------------------
+
+    async def _serve_apart(self) -> str:
+        # In a task of its own: where a connection breaks, the library takes a cancellation of ours
+        # for one of its own, and swallows it.
+        async with asyncio.TaskGroup() as group:
+            serving = group.create_task(self._serve())
+        return CLOSED if serving.cancelled() else serving.result()
 
     async def _serve(self) -> str:
         """Start the server and keep it until it is lost; returns the reason."""

@@ -9,6 +9,9 @@ from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 
+END_SECONDS = 2.0
+"""How long a killed program may take to be gone; only one stuck in the kernel needs it."""
+
 
 @asynccontextmanager
 async def child(
@@ -29,4 +32,6 @@ async def child(
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
         # Reads what is left, because asyncio keeps a pipe open until its end was seen.
-        await process.communicate()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(END_SECONDS):
+                await process.communicate()

@@ -87,7 +87,9 @@ def replace(path: str, data: bytes, mode: int | None, unchanged: Callable[[], No
         unchanged()
         temporary.replace(path)
     except BaseException as error:
-        _discard(temporary, made)
+        with suppress(OSError):
+            temporary.unlink()
+        remove_folders(made)
         if isinstance(error, OSError):
             reason = f"{printable(path)} cannot be written: {error.strerror}. Nothing was changed."
             raise DocumentError(reason) from error
@@ -114,6 +116,13 @@ def make_parents(path: str, made: list[Path]) -> None:
                 raise
 
 
+def remove_folders(made: list[Path]) -> None:
+    """Undo `make_parents`, as far as the folders are still empty."""
+    for folder in reversed(made):
+        with suppress(OSError):
+            folder.rmdir()
+
+
 def _writable(path: str) -> os.stat_result | None:
     try:
         status = Path(path).stat()
@@ -138,11 +147,3 @@ def _fill(temporary: Path, data: bytes, before: os.stat_result | None, mode: int
         if wanted is not None:
             os.fchmod(file.fileno(), wanted)
         os.fsync(file.fileno())
-
-
-def _discard(temporary: Path, made: list[Path]) -> None:
-    with suppress(OSError):
-        temporary.unlink()
-    for folder in reversed(made):
-        with suppress(OSError):
-            folder.rmdir()

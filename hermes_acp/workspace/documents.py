@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol, TypeVar
 
 from hermes_acp.policy.effects import Permit
@@ -135,19 +136,27 @@ class Documents:
         return self.editor if inside(path, self.roots) else None
 
     async def _write_in_editor(self, editor: EditorFiles, before: Document, text: str) -> Document:
-        name = printable(before.path)
-        await asyncio.to_thread(_prepare, before)
+        raw = encoding.join_newline(text, before.newline)
+        made = await asyncio.to_thread(_prepare, before)
         try:
-            async with asyncio.timeout(EDITOR_SECONDS):
-                await editor.write_text(before.path, encoding.join_newline(text, before.newline))
-        except EditorError as error:
-            raise DocumentError(f"The editor did not write {name}: {error}") from error
-        except TimeoutError as error:
-            raise DocumentError(
-                f"The editor did not say within {EDITOR_SECONDS:g} s whether it wrote {name}: "
-                "read the file before you go on."
-            ) from error
+            await _hand_over(editor, before.path, raw)
+        except DocumentError:
+            await asyncio.to_thread(disk.remove_folders, made)
+            raise
         return await self.read(before.path)
+
+
+async def _hand_over(editor: EditorFiles, path: str, raw: str) -> None:
+    try:
+        async with asyncio.timeout(EDITOR_SECONDS):
+            await editor.write_text(path, raw)
+    except EditorError as error:
+        raise DocumentError(f"The editor did not write {printable(path)}: {error}") from error
+    except TimeoutError as error:
+        raise DocumentError(
+            f"The editor did not say within {EDITOR_SECONDS:g} s whether it wrote {printable(path)}: "
+            "read the file before you go on."
+        ) from error
 
 
 async def _to_the_end(work: Callable[[], T]) -> T:
@@ -226,10 +235,13 @@ def _store(before: Document, data: bytes, seen: Callable[[str], Document] | None
     return _decoded(before.path, data, before.mode)
 
 
-def _prepare(before: Document) -> None:
-    """The folders of a new file, which editors do not agree on creating."""
+def _prepare(before: Document) -> list[Path]:
+    """Make the folders of a new file, because editors do not agree on making them."""
+    made: list[Path] = []
     try:
-        disk.make_parents(before.path, [])
+        disk.make_parents(before.path, made)
     except OSError as error:
+        disk.remove_folders(made)
         name = printable(before.path)
         raise DocumentError(f"The folder of {name} cannot be created: {error.strerror}.") from error
+    return made

@@ -15,7 +15,7 @@ from hermes_acp.workspace.child import child
 from hermes_acp.workspace.globs import compile_glob
 
 SECONDS = 20.0
-"""How long a search may take. What was found by then is the result: no pattern can take longer."""
+"""How long a search may take."""
 
 FILE_BYTES = 10 * 1024 * 1024
 """Larger files are not searched."""
@@ -48,13 +48,17 @@ class SearchError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What to look for below the real path `root`; `only` is a glob for paths relative to it."""
+    """What to look for below the real path `root`; `only` is a glob for paths relative to it.
+
+    What was found after `seconds` is the result: no pattern can take longer.
+    """
 
     root: str
     pattern: str = ""
     only: str | None = None
     ignore_case: bool = False
     context: int = 0
+    seconds: float = SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,26 +148,26 @@ class _Outcome:
 
 
 async def _run(search: _Search, program: str | None, take: Callable[[bytes], bool]) -> Ending:
-    separator = b"\0" if search.files else b"\n"
     if program is not None:
         try:
-            outcome = await _collect(search.ripgrep(program), separator, take)
+            outcome = await _collect(search.ripgrep(program), search, take)
         except OSError:
             outcome = _Outcome("complete", error="it cannot be started")
         if outcome.anything or not outcome.error:
             return outcome.ending
-    outcome = await _collect(search.stand_in(), separator, take)
+    outcome = await _collect(search.stand_in(), search, take)
     if outcome.error:
         raise SearchError(outcome.error)
     return outcome.ending
 
 
-async def _collect(arguments: list[str], separator: bytes, take: Callable[[bytes], bool]) -> _Outcome:
+async def _collect(arguments: list[str], search: _Search, take: Callable[[bytes], bool]) -> _Outcome:
     """Run a program and hand over its records; leaving early, or a cancel, kills it."""
     outcome = _Outcome("complete")
+    separator = b"\0" if search.files else b"\n"
     try:
         # The stand-in is found from there; ripgrep gets absolute paths and does not care.
-        async with child(arguments, cwd=_PACKAGE_HOME) as process, asyncio.timeout(SECONDS):
+        async with child(arguments, cwd=_PACKAGE_HOME) as process, asyncio.timeout(search.query.seconds):
             assert process.stdout is not None
             assert process.stderr is not None
             rest = b""

@@ -29,7 +29,7 @@ class Place:
 
     def run(self, *words: str) -> int:
         parser = argparse.ArgumentParser()
-        policy.add_parser(parser.add_subparsers())
+        policy.register(parser.add_subparsers())
         args = parser.parse_args(["policy", *words])
         return args.run(args, self.env)
 

@@ -23,7 +23,7 @@ async def test_a_model_that_nobody_described_gets_cautious_values() -> None:
     assert UNKNOWN.context_window == 128_000
 
 
-async def test_every_default_model_is_in_the_list() -> None:
+def test_every_default_model_is_in_the_list() -> None:
     names = [f"{each.name}/{each.default_model}" for each in PROVIDERS if each.default_model]
     names.remove("openrouter/openrouter/auto")
     assert [name for name in names if catalog.read(name) == UNKNOWN] == []

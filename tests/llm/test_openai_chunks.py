@@ -171,6 +171,7 @@ def test_the_last_usage_counts_and_is_priced() -> None:
     ("usage", "meant"),
     [
         ({"prompt_tokens": 5, "prompt_cache_hit_tokens": 2, "cost": 0.25}, Usage(5, 0, 2, 0.25)),
+        ({"prompt_tokens": float("inf"), "completion_tokens": -1}, Usage(0, 0, 0, None)),
         ({"prompt_tokens": "many", "completion_tokens": None, "x": 1}, Usage(0, 0, 0, None)),
     ],
 )

@@ -192,6 +192,13 @@ def test_opaque_state_goes_back_to_its_own_model_only() -> None:
     ]
 
 
+def test_opaque_state_in_a_foreign_form_is_passed_over() -> None:
+    for foreign in ("state", "", "[1]", '{"model": "m", "blocks": 5, "long_ids": [1]}'):
+        assert sent(
+            AssistantMessage("a", opaque=foreign), dialect=Dialect("m", blocks="thinking_blocks")
+        ) == [{"role": "assistant", "content": "a"}]
+
+
 def test_thoughts_go_back_with_calls_where_the_provider_wants_them() -> None:
     history = (AssistantMessage("", (call("a"),), thought="hm"), AssistantMessage("done", thought="so"))
     answers = [m for m in sent(*history, dialect=Dialect("m", thoughts=True)) if m["role"] == "assistant"]

@@ -31,10 +31,14 @@ from hermes_acp.llm.base import (
 from hermes_acp.llm.scripted import ScriptedModel
 
 
-def model(tmp_path: Path, *lines: object) -> ScriptedModel:
+def written(tmp_path: Path, *lines: object) -> ScriptedModel:
     script = tmp_path / "script.jsonl"
     script.write_text("".join((line if isinstance(line, str) else json.dumps(line)) + "\n" for line in lines))
     return scripted.open_model(str(script))
+
+
+async def model(tmp_path: Path, *lines: object) -> ScriptedModel:
+    return await asyncio.to_thread(written, tmp_path, *lines)
 
 
 def user(text: str) -> UserMessage:
@@ -52,7 +56,7 @@ async def said(asked: ScriptedModel, *messages: Message, system: str = "") -> st
 
 
 async def test_an_answer_plays_all_kinds_of_parts(tmp_path: Path) -> None:
-    asked = model(
+    asked = await model(
         tmp_path,
         "// a comment",
         "",
@@ -75,8 +79,8 @@ async def test_an_answer_plays_all_kinds_of_parts(tmp_path: Path) -> None:
         TextPart("llo"),
         TextPart("x"),
         TextPart("x"),
-        ToolCallPart(0, '{"path"', "call_1_0", "read_file"),
-        ToolCallPart(0, ': "ä"}'),
+        ToolCallPart(0, '{"path', "call_1_0", "read_file"),
+        ToolCallPart(0, '": "ä"}'),
         ToolCallPart(1, '{"path": ', "mine", "list_dir"),
         OpaquePart("state"),
         UsagePart(Usage(3, 2, 1, 0.5)),
@@ -87,7 +91,9 @@ async def test_an_answer_plays_all_kinds_of_parts(tmp_path: Path) -> None:
 async def test_answers_without_condition_come_in_order_and_then_say_that_they_are_over(
     tmp_path: Path,
 ) -> None:
-    asked = model(tmp_path, {"parts": [{"text": "one"}]}, {"parts": [{"text": "two"}], "finish": "length"})
+    asked = await model(
+        tmp_path, {"parts": [{"text": "one"}]}, {"parts": [{"text": "two"}], "finish": "length"}
+    )
     assert await parts(asked, user("a")) == [TextPart("one"), FinishPart("stop")]
     history = (user("a"), AssistantMessage("one"), user("b"))
     assert await parts(asked, *history) == [TextPart("two"), FinishPart("length")]
@@ -97,12 +103,12 @@ async def test_answers_without_condition_come_in_order_and_then_say_that_they_ar
 
 
 async def test_the_place_is_read_off_the_history_so_sessions_do_not_mix(tmp_path: Path) -> None:
-    asked = model(tmp_path, {"parts": [{"text": "one"}]}, {"parts": [{"text": "two"}]})
+    asked = await model(tmp_path, {"parts": [{"text": "one"}]}, {"parts": [{"text": "two"}]})
     assert [await said(asked, user("a")) for _ in range(3)] == ["one"] * 3
 
 
 async def test_conditions_choose_the_answer(tmp_path: Path) -> None:
-    asked = model(
+    asked = await model(
         tmp_path,
         {"when": {"system": "summar"}, "parts": [{"text": "summary"}]},
         {"when": {"user": "(?i)fix"}, "parts": [{"tool": "read", "arguments": {}}]},
@@ -136,7 +142,7 @@ async def test_conditions_choose_the_answer(tmp_path: Path) -> None:
 async def test_faults_are_raised_once_for_each_conversation(
     tmp_path: Path, fault: str, kind: type[ModelError]
 ) -> None:
-    asked = model(tmp_path, {"parts": [{"fault": fault, "message": "as told"}, {"text": "ok"}]})
+    asked = await model(tmp_path, {"parts": [{"fault": fault, "message": "as told"}, {"text": "ok"}]})
     for session in ("a", "b"):
         with pytest.raises(kind, match="as told") as caught:
             await parts(asked, session=session)
@@ -145,7 +151,7 @@ async def test_faults_are_raised_once_for_each_conversation(
 
 
 async def test_a_wait_ends_at_once_when_cancelled(tmp_path: Path) -> None:
-    asked = model(tmp_path, {"parts": [{"text": "a"}, {"wait": 3600}]})
+    asked = await model(tmp_path, {"parts": [{"text": "a"}, {"wait": 3600}]})
     started = time.monotonic()
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.01):
@@ -154,24 +160,24 @@ async def test_a_wait_ends_at_once_when_cancelled(tmp_path: Path) -> None:
 
 
 async def test_a_long_answer_lets_others_run(tmp_path: Path) -> None:
-    asked = model(tmp_path, {"parts": [{"text": "x", "repeat": 10_000_000}]})
+    asked = await model(tmp_path, {"parts": [{"text": "x", "repeat": 10_000_000}]})
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.01):
             await parts(asked)
 
 
 async def test_ten_thousand_chunks_are_exact(tmp_path: Path) -> None:
-    asked = model(tmp_path, {"parts": [{"text": "word ", "repeat": 10_000}]})
+    asked = await model(tmp_path, {"parts": [{"text": "word ", "repeat": 10_000}]})
     assert await said(asked) == "word " * 10_000
 
 
 async def test_chunks_and_delays_keep_the_text(tmp_path: Path) -> None:
-    asked = model(tmp_path, {"parts": [{"text": "abc", "chunks": 10, "delay": 0.001}]})
+    asked = await model(tmp_path, {"parts": [{"text": "abc", "chunks": 10, "delay": 0.001}]})
     assert (await parts(asked))[:-1] == [TextPart("a"), TextPart("b"), TextPart("c")]
 
 
 async def test_a_header_says_what_the_model_is(tmp_path: Path) -> None:
-    asked = model(tmp_path, {"context_window": 900, "accepts_images": False}, {"parts": []})
+    asked = await model(tmp_path, {"context_window": 900, "accepts_images": False}, {"parts": []})
     assert (asked.name, asked.context_window, asked.accepts_images) == (
         f"scripted/{tmp_path}/script.jsonl",
         900,
@@ -205,7 +211,7 @@ async def _closed(asked: ScriptedModel) -> AsyncGenerator[Part, None]:
 )
 def test_a_bad_script_is_refused_with_line_and_problem(tmp_path: Path, line: str, problem: str) -> None:
     with pytest.raises(ModelError) as caught:
-        model(tmp_path, {"parts": []}, line)
+        written(tmp_path, {"parts": []}, line)
     assert problem in str(caught.value)
 
 

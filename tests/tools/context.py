@@ -58,12 +58,12 @@ def make_context(folder: Path, editor: EditorFiles | None = None, **settings: ob
     return Context(cwd, (cwd,), Documents((cwd,), editor), LocalExecution({}), **settings)
 
 
-async def call(tool: Tool, context: Context, **arguments: object) -> ToolResult:
+async def call(tool: Tool, context: Context, /, **arguments: object) -> ToolResult:
     """Call a tool as the loop does: with arguments that went through JSON."""
     return await tool.accept(json.loads(json.dumps(arguments))).run(context)
 
 
-async def error(tool: Tool, context: Context, **arguments: object) -> str:
+async def error(tool: Tool, context: Context, /, **arguments: object) -> str:
     """The words of the error that a call ends with."""
     try:
         result = await call(tool, context, **arguments)

@@ -2,12 +2,12 @@
 
 import asyncio
 import contextlib
-import os
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from hermes_acp.config import environment
 from hermes_acp.events import Field, Notice, Shown
 from hermes_acp.policy.effects import Effect, Permit, Refused
 from hermes_acp.tools.base import Reply, Tool, ToolError, ToolResult
@@ -15,8 +15,23 @@ from hermes_acp.tools.mcp_config import McpLimits, McpServer
 from hermes_acp.tools.mcp_tools import McpSource
 
 SERVERS = Path(__file__).parent / "mcp_servers"
-ENV = {"PATH": os.environ["PATH"], "HOME": "/nowhere", "OPENAI_API_KEY": "secret", "HERMES_EDITOR_MODEL": "x"}
+ENV = {
+    "PATH": environment()["PATH"],
+    "HOME": "/nowhere",
+    "OPENAI_API_KEY": "secret",
+    "HERMES_EDITOR_MODEL": "x",
+}
 PATIENCE = 10.0
+TRIES = 1000
+
+
+async def eventually(check: Callable[[], bool]) -> None:
+    """Wait until something outside of this process has happened."""
+    for _ in range(TRIES):
+        if await asyncio.to_thread(check):
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("it never happened")
 
 
 @dataclass
@@ -55,9 +70,10 @@ class Context:
 
 @dataclass
 class Session:
-    """The source of one session, while it runs."""
+    """The source of one session, while it runs, and a group for calls in the background."""
 
     source: McpSource
+    group: asyncio.TaskGroup
 
     async def names(self) -> list[str]:
         return [tool.spec.name for tool in await self.source.tools()]
@@ -65,11 +81,11 @@ class Session:
     async def tool(self, name: str) -> Tool:
         return {tool.spec.name: tool for tool in await self.source.tools()}[name]
 
-    async def call(self, name: str, arguments: Mapping[str, object] = {}, context=None) -> ToolResult:  # noqa: B006
+    async def call(self, name: str, arguments: Mapping[str, object] = {}, context=None) -> ToolResult:
         tool = await self.tool(name)
         return await tool.accept(dict(arguments)).run(context or Context())
 
-    async def error(self, name: str, arguments: Mapping[str, object] = {}) -> str:  # noqa: B006
+    async def error(self, name: str, arguments: Mapping[str, object] = {}) -> str:
         try:
             result = await self.call(name, arguments)
         except ToolError as error:
@@ -82,9 +98,11 @@ class Session:
 
     async def until_offered(self, name: str) -> None:
         """Wait, as the steps of a turn would, until a tool has appeared."""
-        async with asyncio.timeout(PATIENCE):
-            while name not in await self.names():
-                await asyncio.sleep(0.01)
+        for _ in range(TRIES):
+            if name in await self.names():
+                return
+            await asyncio.sleep(0.01)
+        raise AssertionError(f"{name} was never offered")
 
 
 @contextlib.asynccontextmanager
@@ -94,7 +112,7 @@ async def running(*servers: McpServer, cwd: Path, **limits) -> AsyncIterator[Ses
     async with asyncio.TaskGroup() as group:
         task = group.create_task(source.run())
         try:
-            yield Session(source)
+            yield Session(source, group)
         finally:
             task.cancel()
 

@@ -24,3 +24,9 @@ CREATE TABLE events (
     data       TEXT    NOT NULL,
     PRIMARY KEY (session_id, seq)
 ) WITHOUT ROWID;
+
+-- One statement writes an event and moves its session to the front of the listing.
+CREATE TRIGGER events_touch_session AFTER INSERT ON events
+BEGIN
+    UPDATE sessions SET updated_at = max(updated_at, new.at) WHERE session_id = new.session_id;
+END;

@@ -19,7 +19,10 @@ def call(identity, params):
     if answers is None:
         form = {"type": "object", "properties": {"name": {"type": "string"}}}
         question = {"method": "elicitation/create", "params": {"message": "Who?", "requestedSchema": form}}
-        send(id=identity, result={"resultType": "input_required", "inputRequests": {"q": question}, "requestState": "s"})
+        send(
+            id=identity,
+            result={"resultType": "input_required", "inputRequests": {"q": question}, "requestState": "s"},
+        )
         return
     tools.append("late")
     meta = {"io.modelcontextprotocol/subscriptionId": listener}
@@ -33,9 +36,23 @@ for line in sys.stdin:
     identity, method, params = message.get("id"), message.get("method"), message.get("params") or {}
     match method:
         case "initialize":
-            send(id=identity, error={"code": -32022, "message": "too old", "data": {"supported": [VERSION], "requested": "x"}})
+            send(
+                id=identity,
+                error={
+                    "code": -32022,
+                    "message": "too old",
+                    "data": {"supported": [VERSION], "requested": "x"},
+                },
+            )
         case "server/discover":
-            send(id=identity, result={"supportedVersions": [VERSION], "capabilities": {"tools": {"listChanged": True}}, **HINTS})
+            send(
+                id=identity,
+                result={
+                    "supportedVersions": [VERSION],
+                    "capabilities": {"tools": {"listChanged": True}},
+                    **HINTS,
+                },
+            )
         case "tools/list":
             listed = [{"name": name, "inputSchema": {"type": "object"}} for name in tools]
             send(id=identity, result={"tools": listed, **HINTS})

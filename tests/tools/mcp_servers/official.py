@@ -5,6 +5,7 @@ usage: official.py http|sse
 
 import asyncio
 import os
+import signal
 import socket
 import sys
 
@@ -53,6 +54,13 @@ async def hang() -> str:
 def huge() -> str:
     """Answer with too much."""
     return "x" * 5_000_000
+
+
+@server.tool()
+def freeze() -> str:
+    """Stop without closing anything."""
+    os.kill(os.getpid(), signal.SIGSTOP)
+    return ""
 
 
 @server.tool()

@@ -1,6 +1,6 @@
 """An MCP server over stdio in plain Python: fast to start, and able to misbehave in every way.
 
-usage: plain.py [--mute | --garbage | --exit | --modern | --pages | --broken | --many] [--log FILE]
+usage: plain.py [--mute | --garbage | --exit | --once | --pages | --broken | --many] [--log FILE]
 """
 
 import base64
@@ -9,15 +9,16 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
-LOG = sys.argv[sys.argv.index("--log") + 1] if "--log" in sys.argv else os.devnull
+LOG = Path(sys.argv[sys.argv.index("--log") + 1] if "--log" in sys.argv else os.devnull)
 PIXEL = base64.b64encode(b"\x89PNG not really").decode()
 OBJECT = {"type": "object", "properties": {}}
-added = []
+grown = []
 
 
 def log(text):
-    with open(LOG, "a", encoding="utf-8") as file:
+    with LOG.open("a", encoding="utf-8") as file:
         file.write(text + "\n")
 
 
@@ -49,7 +50,10 @@ def note(message):
 
 
 def text(value, **more):
-    return {"content": [{"type": "text", "text": value if isinstance(value, str) else json.dumps(value)}], **more}
+    return {
+        "content": [{"type": "text", "text": value if isinstance(value, str) else json.dumps(value)}],
+        **more,
+    }
 
 
 def tool(name, **more):
@@ -57,9 +61,13 @@ def tool(name, **more):
 
 
 def listing(cursor):
-    tools = [tool(name) for name in (*HANDLERS, *added)]
+    tools = [tool(name) for name in HANDLERS if name != "grown" or grown]
     tools[0]["annotations"] = {"readOnlyHint": True, "title": "Say it again"}
-    tools[0]["inputSchema"] = {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]}
+    tools[0]["inputSchema"] = {
+        "type": "object",
+        "properties": {"text": {"type": "string"}},
+        "required": ["text"],
+    }
     if "--broken" in sys.argv:
         tools = [
             tool("good", outputSchema={"type": "object", "properties": {"n": {"type": "integer"}}}),
@@ -70,8 +78,6 @@ def listing(cursor):
         ]
     if "--many" in sys.argv:
         tools = [tool(f"t{number}") for number in range(100)]
-    if "--names" in sys.argv:
-        tools = [tool(name) for name in ("a.b", "a/b", "a_b", "x" * 80, "a_b")]
     if "--pages" in sys.argv:
         page = int(cursor or 0)
         return {"tools": [tool(f"page{page}")], **({"nextCursor": str(page + 1)} if page < 2 else {})}
@@ -79,7 +85,8 @@ def listing(cursor):
 
 
 def facts(arguments, params):
-    return text({"env": dict(os.environ), "cwd": os.getcwd(), "args": sys.argv[1:], "pid": os.getpid()})
+    env = dict(os.environ)  # noqa: TID251 -- what this server was given is the point
+    return text({"env": env, "cwd": str(Path.cwd()), "args": sys.argv[1:], "pid": os.getpid()})
 
 
 def child(arguments, params):
@@ -90,7 +97,10 @@ def child(arguments, params):
 def progress(arguments, params):
     token = params["_meta"]["progressToken"]
     for number in (1, 2):
-        send(method="notifications/progress", params={"progressToken": token, "progress": number, "total": 2, "message": "going"})
+        send(
+            method="notifications/progress",
+            params={"progressToken": token, "progress": number, "total": 2, "message": "going"},
+        )
     return text("done")
 
 
@@ -101,7 +111,10 @@ def ask(arguments, params):
             "name": {"type": "string", "title": "Name"},
             "age": {"type": "integer"},
             "sure": {"type": "boolean"},
-            "colour": {"type": "string", "oneOf": [{"const": "r", "title": "Red"}, {"const": "g", "title": "Green"}]},
+            "colour": {
+                "type": "string",
+                "oneOf": [{"const": "r", "title": "Red"}, {"const": "g", "title": "Green"}],
+            },
             "sizes": {"type": "array", "items": {"type": "string", "enum": ["S", "M"]}},
         },
         "required": ["name"],
@@ -118,13 +131,16 @@ def everything(arguments, params):
             {"type": "audio", "data": PIXEL, "mimeType": "audio/wav"},
             {"type": "resource_link", "uri": "file:///a.txt", "name": "a.txt"},
             {"type": "resource", "resource": {"uri": "mem://1", "text": "inside"}},
-            {"type": "resource", "resource": {"uri": "mem://2", "blob": PIXEL, "mimeType": "application/zip"}},
+            {
+                "type": "resource",
+                "resource": {"uri": "mem://2", "blob": PIXEL, "mimeType": "application/zip"},
+            },
         ]
     }
 
 
 def grow(arguments, params):
-    added.append("grown")
+    grown.append(True)
     send(method="notifications/tools/list_changed")
     return text("grown")
 
@@ -156,7 +172,9 @@ HANDLERS = {
     "progress": progress,
     "ask": ask,
     "roots": lambda arguments, params: text(ask_client("roots/list", {})),
-    "sample": lambda arguments, params: text(ask_client("sampling/createMessage", {"messages": [], "maxTokens": 1})),
+    "sample": lambda arguments, params: text(
+        ask_client("sampling/createMessage", {"messages": [], "maxTokens": 1})
+    ),
     "everything": everything,
     "data": lambda arguments, params: {"content": [], "structuredContent": {"n": 1}},
     "nothing": lambda arguments, params: {"content": []},
@@ -196,7 +214,7 @@ def main():
         while True:
             sys.stdout.write("not a message\n")
             sys.stdout.flush()
-    if "--once" in sys.argv and os.path.exists(LOG):
+    if "--once" in sys.argv and LOG.exists():
         sys.exit("only once")
     while True:
         message = receive()

@@ -1,0 +1,1 @@
+"""Tests of the Agent Client Protocol against the real command."""

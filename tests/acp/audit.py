@@ -1,0 +1,185 @@
+"""What must hold in every conversation: checked on each line, and once more when a test is over."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import Any
+
+from tests.acp import schema
+
+Json = dict[str, Any]
+Id = tuple[type, Any]
+
+OPENING = ("session/new", "session/load", "session/resume")
+PART_OF_A_TURN = (
+    "user_message_chunk",
+    "agent_message_chunk",
+    "agent_thought_chunk",
+    "tool_call",
+    "tool_call_update",
+    "plan",
+    "usage_update",
+)
+ENDED = ("completed", "failed")
+
+
+@dataclass
+class Conversation:
+    """What the agent has told about one session."""
+
+    calls: dict[str, str] = field(default_factory=dict)
+    prompts: set[Id] = field(default_factory=set)
+    replaying: Id | None = None
+    unprompted: bool = False
+    """A steering message started a turn, which no answer ends."""
+
+
+class Audit:
+    """Both directions of one connection; problems are collected, never raised."""
+
+    def __init__(self) -> None:
+        self.problems: list[str] = []
+        self._waiting: dict[Id, Json] = {}
+        self._asked: dict[Id, str] = {}
+        self._sessions: dict[str, Conversation] = {}
+
+    # --- what the client wrote -------------------------------------------------------------------
+
+    def sent(self, message: Json) -> None:
+        """The client wrote a request, a notification or an answer."""
+        if "method" not in message:
+            self._asked.pop(_key(message.get("id")), None)
+            return
+        if "id" not in message:
+            return
+        request_id = _key(message["id"])
+        self._waiting[request_id] = message
+        session = self._sessions.get((message.get("params") or {}).get("sessionId", ""))
+        match message["method"]:
+            case "session/prompt" if session is not None:
+                session.prompts.add(request_id)
+                session.unprompted = False
+            case "session/load":
+                session = self._sessions.setdefault(message["params"]["sessionId"], Conversation())
+                session.replaying = request_id
+            case "_session/steering" if session is not None:
+                session.unprompted = True
+            case _:
+                pass
+
+    # --- what the agent wrote --------------------------------------------------------------------
+
+    def received(self, message: Json) -> None:
+        """The agent wrote a line."""
+        if message.get("jsonrpc") != "2.0":
+            self._blame("no jsonrpc 2.0", message)
+        if "method" not in message:
+            self._answer(message)
+        elif "id" in message:
+            self._request(message)
+        elif message["method"] == "session/update":
+            self._check("SessionNotification", message["params"], message)
+            self._update(message["params"]["sessionId"], message["params"]["update"])
+        elif message["method"] == "$/cancel_request":
+            self._check("CancelRequestNotification", message["params"], message)
+            self._asked.pop(_key(message["params"]["requestId"]), None)
+        else:
+            self._blame("a notification that the protocol does not know", message)
+
+    def finish(self) -> None:
+        """The test is over and nothing is under way any more."""
+        self.problems += [f"never answered: {message}" for message in self._waiting.values()]
+        self.problems += [f"neither answered nor withdrawn: {method}" for method in self._asked.values()]
+        for session_id, session in self._sessions.items():
+            self._nothing_open(session_id, session)
+
+    def _answer(self, message: Json) -> None:
+        if ("result" in message) == ("error" in message):
+            self._blame("an answer is either a result or an error", message)
+        if "error" in message:
+            self._check("Error", message["error"], message)
+        request_id = _key(message["id"])
+        request = self._waiting.pop(request_id, None)
+        if request is None:
+            if message["id"] is not None:
+                self._blame("an answer to a request that was not waiting", message)
+            return
+        method, params = request["method"], request.get("params") or {}
+        if "result" in message and (definition := schema.by_method("Response", "agent").get(method)):
+            self._check(definition, message["result"], message)
+        if method in OPENING and "result" in message:
+            session_id = message["result"].get("sessionId") or params["sessionId"]
+            session = self._sessions.setdefault(session_id, Conversation())
+        session = self._sessions.get(params.get("sessionId", "") if isinstance(params, dict) else "")
+        if session is None:
+            return
+        if method == "session/prompt":
+            session.prompts.discard(request_id)
+        if session.replaying == request_id:
+            session.replaying = None
+        if not session.prompts and not session.unprompted:
+            self._nothing_open(params["sessionId"], session)
+
+    def _request(self, message: Json) -> None:
+        definition = schema.by_method("Request", "client").get(message["method"])
+        if definition is None:
+            if schema.schema() is not None:
+                self._blame("a request that the protocol does not know", message)
+            return
+        if _key(message["id"]) in self._asked:
+            self._blame("an id is used twice", message)
+        self._asked[_key(message["id"])] = message["method"]
+        self._check(definition, message["params"], message)
+        call_id = (message["params"].get("toolCall") or {}).get("toolCallId")
+        if message["method"] == "session/request_permission":
+            session = self._sessions[message["params"]["sessionId"]]
+            if session.calls.get(call_id, "unknown") in ("unknown", *ENDED):
+                self._blame("permission for a tool call that is not open", message)
+
+    def _update(self, session_id: str, update: Json) -> None:
+        session = self._sessions.get(session_id)
+        kind = update["sessionUpdate"]
+        if session is None:
+            self._blame("an update of a session before it was opened", update)
+            return
+        quiet = not (session.prompts or session.replaying or session.unprompted)
+        if quiet and kind in PART_OF_A_TURN:
+            self._blame("an update of a turn that is over", update)
+        for place in (*update.get("locations", ()), *_diffs(update)):
+            if not PurePosixPath(place["path"]).is_absolute():
+                self._blame("a relative path", update)
+        if kind in ("tool_call", "tool_call_update"):
+            self._call(session, kind, update)
+
+    def _call(self, session: Conversation, kind: str, update: Json) -> None:
+        call_id = update["toolCallId"]
+        status = session.calls.get(call_id)
+        if kind == "tool_call" and status is not None and session.replaying is None:
+            self._blame("a tool call is announced twice", update)
+        if kind == "tool_call_update" and status is None:
+            self._blame("an update of a tool call that was not announced", update)
+        if kind == "tool_call_update" and status in ENDED:
+            self._blame("an update of a tool call that had ended", update)
+        session.calls[call_id] = update.get("status", status or "pending")
+
+    def _nothing_open(self, session_id: str, session: Conversation) -> None:
+        for call_id, status in session.calls.items():
+            if status not in ENDED:
+                self.problems.append(f"tool call {call_id} of {session_id} stays {status}")
+
+    def _check(self, definition: str, value: object, message: Json) -> None:
+        if wrong := schema.problem(definition, value):
+            self._blame(wrong, message)
+
+    def _blame(self, wrong: str, message: Json) -> None:
+        self.problems.append(f"{wrong}: {message}")
+
+
+def _key(value: Any) -> Id:
+    return type(value), value
+
+
+def _diffs(update: Json) -> list[Json]:
+    content = update.get("content")
+    return [item for item in content if item["type"] == "diff"] if isinstance(content, list) else []

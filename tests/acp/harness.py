@@ -1,0 +1,396 @@
+"""The real command as a child process, and a raw client that keeps every line it writes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from tests.acp.audit import Audit
+
+Json = dict[str, Any]
+
+PATIENCE = 10.0
+"""Seconds that an expected line may take; a test that reaches it has failed."""
+KEPT_VARIABLES = ("PATH", "LANG", "TMPDIR")
+GUARD = Path(__file__).parent / "guard"
+"""Makes the started command fail loudly when it blocks its event loop."""
+
+
+class AgentError(Exception):
+    """The agent answered with an error."""
+
+    def __init__(self, error: Json) -> None:
+        super().__init__(f"{error['message']} ({error['code']})")
+        self.code: int = error["code"]
+        self.message: str = error["message"]
+        self.data: object = error.get("data")
+
+
+@dataclass
+class Asked:
+    """A request of the agent; answered at once by a handler, or later by the test."""
+
+    agent: Agent
+    id: Any
+    method: str
+    params: Json
+    answered: bool = False
+    withdrawn: bool = False
+
+    def answer(self, result: object) -> None:
+        """Send the result."""
+        self.answered = True
+        self.agent.send({"jsonrpc": "2.0", "id": self.id, "result": result})
+
+    def fail(self, code: int, message: str) -> None:
+        """Send an error."""
+        self.answered = True
+        self.agent.send({"jsonrpc": "2.0", "id": self.id, "error": {"code": code, "message": message}})
+
+    def choose(self, kind: str) -> None:
+        """Answer a permission request with its option of this kind."""
+        option = next(item for item in self.params["options"] if item["kind"] == kind)
+        self.answer({"outcome": {"outcome": "selected", "optionId": option["optionId"]}})
+
+
+Handler = Callable[[Asked], None]
+
+
+def choosing(kind: str) -> Handler:
+    """A handler that answers every permission request with the option of this kind."""
+    return lambda asked: asked.choose(kind)
+
+
+def replying(result: object) -> Handler:
+    """A handler that always gives this result."""
+    return lambda asked: asked.answer(result)
+
+
+def holding(_asked: Asked) -> None:
+    """A handler that leaves the request open for the test."""
+
+
+@dataclass
+class Session:
+    """One session as the client sees it."""
+
+    agent: Agent
+    id: str
+    cwd: Path
+    opening: Json
+
+    @property
+    def updates(self) -> list[Json]:
+        """Every update of this session so far."""
+        return [
+            line["params"]["update"]
+            for line in self.agent.lines
+            if line.get("method") == "session/update" and line["params"]["sessionId"] == self.id
+        ]
+
+    def of(self, *kinds: str) -> list[Json]:
+        """The updates of these kinds so far."""
+        return [update for update in self.updates if update["sessionUpdate"] in kinds]
+
+    def text(self, kind: str = "agent_message_chunk") -> str:
+        """What the chunks of this kind add up to."""
+        return "".join(update["content"]["text"] for update in self.of(kind))
+
+    def begin(self, prompt: str | list[Json]) -> asyncio.Future[Any]:
+        """Send a prompt; the future is its result."""
+        content = [{"type": "text", "text": prompt}] if isinstance(prompt, str) else prompt
+        return self.agent.begin("session/prompt", {"sessionId": self.id, "prompt": content})
+
+    async def prompt(self, prompt: str | list[Json]) -> str:
+        """Send a prompt and give the stop reason."""
+        return (await self.agent.settled(self.begin(prompt)))["stopReason"]
+
+    def cancel(self) -> None:
+        """Cancel everything that runs or waits."""
+        self.agent.notify("session/cancel", {"sessionId": self.id})
+
+    async def update(self, kind: str, **members: Any) -> Json:
+        """Wait for an update of this kind with these members, past ones included."""
+
+        def fits() -> Json | None:
+            return next((item for item in self.of(kind) if members.items() <= item.items()), None)
+
+        return await self.agent.until(fits, f"{kind} {members}")
+
+    async def request(self, method: str, **params: Any) -> Any:
+        """A request about this session."""
+        return await self.agent.request(method, {"sessionId": self.id, **params})
+
+
+@dataclass(repr=False)
+class Agent(asyncio.SubprocessProtocol):
+    """The started command. Lines are kept in order and audited as they come."""
+
+    lines: list[Json] = field(default_factory=list)
+    asked: list[Asked] = field(default_factory=list)
+    handlers: dict[str, Handler] = field(default_factory=dict)
+    audit: Audit | None = field(default_factory=Audit)
+    stderr: str = ""
+    initialized: Json = field(default_factory=dict)
+    _rest: bytes = b""
+    _next_id: int = 0
+    _waiting: dict[Any, asyncio.Future[Any]] = field(default_factory=dict)
+    _watchers: list[tuple[Callable[[], object], asyncio.Future[Any]]] = field(default_factory=list)
+    _transport: asyncio.SubprocessTransport | None = None
+
+    # --- writing ---------------------------------------------------------------------------------
+
+    def send(self, message: Json) -> None:
+        """Write one message."""
+        if self.audit is not None:
+            self.audit.sent(message)
+        self.send_bytes(json.dumps(message).encode() + b"\n")
+
+    def send_bytes(self, data: bytes) -> None:
+        """Write bytes as they are; the audit does not hear of them."""
+        pipe = cast("asyncio.WriteTransport", self.transport.get_pipe_transport(0))
+        pipe.write(data)
+
+    def notify(self, method: str, params: object) -> None:
+        """Send a notification."""
+        self.send({"jsonrpc": "2.0", "method": method, "params": params})
+
+    def begin(self, method: str, params: object = None, *, request_id: Any = None) -> asyncio.Future[Any]:
+        """Send a request; the future is its result, or raises `AgentError`."""
+        if request_id is None:
+            self._next_id += 1
+            request_id = self._next_id
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._waiting[type(request_id), request_id] = future
+        self.send({"jsonrpc": "2.0", "id": request_id, "method": method, "params": params})
+        return future
+
+    async def request(self, method: str, params: object = None, *, request_id: Any = None) -> Any:
+        """Send a request and wait for its result. Raises `AgentError`."""
+        return await self.settled(self.begin(method, params, request_id=request_id))
+
+    async def initialize(self, capabilities: Json | None = None, **members: Any) -> Json:
+        """The handshake; also what `initialized` is afterwards."""
+        params = {"protocolVersion": 1, "clientCapabilities": capabilities or {}, **members}
+        self.initialized = await self.request("initialize", params)
+        return self.initialized
+
+    async def new(self, cwd: Path, **members: Any) -> Session:
+        """Open a new session."""
+        opening = await self.request("session/new", {"cwd": str(cwd), "mcpServers": [], **members})
+        return Session(self, opening["sessionId"], cwd, opening)
+
+    # --- waiting ---------------------------------------------------------------------------------
+
+    async def settled(self, future: asyncio.Future[Any], patience: float = PATIENCE) -> Any:
+        """The outcome of a request; raises `TimeoutError` with the last lines when there is none."""
+        try:
+            async with asyncio.timeout(patience):
+                return await future
+        except TimeoutError:
+            raise TimeoutError(self._scene("no answer")) from None
+
+    async def until(self, condition: Callable[[], Any], what: str) -> Any:
+        """Wait until the condition gives something true; it is asked again at each line."""
+        if found := condition():
+            return found
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._watchers.append((condition, future))
+        try:
+            async with asyncio.timeout(PATIENCE):
+                return await future
+        except TimeoutError:
+            raise TimeoutError(self._scene(f"never came: {what}")) from None
+
+    async def question(self, method: str = "session/request_permission", count: int = 1) -> Asked:
+        """Wait for the `count`-th request of this method."""
+
+        def fits() -> Asked | None:
+            found = [item for item in self.asked if item.method == method]
+            return found[count - 1] if len(found) >= count else None
+
+        return await self.until(fits, method)
+
+    async def settle(self) -> None:
+        """Wait until everything written so far was read: a request that nobody knows is answered."""
+        future = self.begin("_test/nothing")
+        try:
+            await self.settled(future)
+        except AgentError as error:
+            assert error.code == -32601
+
+    # --- the end ---------------------------------------------------------------------------------
+
+    @property
+    def transport(self) -> asyncio.SubprocessTransport:
+        """The running process."""
+        assert self._transport is not None
+        return self._transport
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self.transport.get_pid()
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs."""
+        return self.transport.get_returncode()
+
+    def end_input(self) -> None:
+        """Close its standard input."""
+        cast("asyncio.WriteTransport", self.transport.get_pipe_transport(0)).close()
+
+    async def exited(self) -> int:
+        """Wait for its end; the exit code."""
+        await self.until(lambda: self.exit_code is not None, "the end of the process")
+        return cast("int", self.exit_code)
+
+    def kill(self) -> None:
+        """End it as a crash would."""
+        if self.exit_code is None:
+            self.transport.kill()
+
+    # --- what the process does (asyncio.SubprocessProtocol) --------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """It runs."""
+        self._transport = cast("asyncio.SubprocessTransport", transport)
+
+    def pipe_data_received(self, fd: int, data: bytes) -> None:
+        """It wrote."""
+        if fd == 2:
+            self.stderr += data.decode("utf-8", "replace")
+            return
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            self._take(json.loads(line))
+
+    def process_exited(self) -> None:
+        """It ended: what was asked of it will never be answered."""
+        for future in self._waiting.values():
+            if not future.done():
+                future.set_exception(ConnectionError(self._scene("the process ended")))
+                # Tests that end it themselves do not look at every request.
+                future.exception()
+        self._waiting.clear()
+        self._look()
+
+    def _take(self, message: Json) -> None:
+        self.lines.append(message)
+        if self.audit is not None:
+            self.audit.received(message)
+        if "method" not in message:
+            self._settle_request(message)
+        elif "id" in message:
+            asked = Asked(self, message["id"], message["method"], message["params"])
+            self.asked.append(asked)
+            self.handlers.get(asked.method, _refuse)(asked)
+        elif message["method"] == "$/cancel_request":
+            for asked in self.asked:
+                asked.withdrawn |= asked.id == message["params"]["requestId"]
+        self._look()
+
+    def _settle_request(self, message: Json) -> None:
+        future = self._waiting.pop((type(message["id"]), message["id"]), None)
+        if future is None or future.done():
+            return
+        if "error" in message:
+            future.set_exception(AgentError(message["error"]))
+        else:
+            future.set_result(message["result"])
+
+    def _look(self) -> None:
+        for watcher in list(self._watchers):
+            condition, future = watcher
+            if not future.done() and (found := condition()):
+                future.set_result(found)
+            if future.done():
+                self._watchers.remove(watcher)
+
+    def _scene(self, what: str) -> str:
+        last = "\n".join(json.dumps(line)[:400] for line in self.lines[-8:])
+        return f"{what}; the last lines were\n{last}\nand standard error\n{self.stderr[-2000:]}"
+
+
+def _refuse(asked: Asked) -> None:
+    asked.fail(-32601, f"this client does not serve {asked.method}")
+
+
+async def start(home: Path, env: Mapping[str, str] | None = None, *words: str, audit: bool = True) -> Agent:
+    """Start the command with an environment that holds nothing of ours but `env`."""
+    home.mkdir(parents=True, exist_ok=True)
+    clean = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}  # noqa: TID251
+    clean |= {
+        "HOME": str(home),
+        "HERMES_EDITOR_HOME": str(home / "hermes"),
+        "HERMES_EDITOR_ALLOW_REAL_MODELS": "0",
+        "PYTHONPATH": str(GUARD),
+    }
+    _, agent = await asyncio.get_running_loop().subprocess_exec(
+        lambda: Agent(audit=Audit() if audit else None),
+        sys.executable,
+        "-m",
+        "hermes_acp",
+        *(words or ("acp",)),
+        env=clean | dict(env or {}),
+        cwd=home,
+    )
+    return agent
+
+
+@dataclass
+class Pool:
+    """Started commands that tests share: one for each set of capabilities and variables."""
+
+    home: Path
+    model: str
+    running: dict[str, Agent] = field(default_factory=dict)
+
+    async def get(self, capabilities: Json | None = None, **env: str) -> Agent:
+        """A command that has been through `initialize`, with a clean audit."""
+        key = json.dumps([capabilities, env], sort_keys=True)
+        agent = self.running.get(key)
+        if agent is None or agent.exit_code is not None:
+            home = self.home / f"agent{len(self.running)}"
+            agent = await start(home, {"HERMES_EDITOR_MODEL": self.model} | env)
+            await agent.initialize(capabilities)
+            self.running[key] = agent
+        agent.handlers.clear()
+        agent.asked.clear()
+        return agent
+
+    async def check(self) -> None:
+        """After a test: nothing is under way, and every rule was kept."""
+        problems: list[str] = []
+        for key, agent in list(self.running.items()):
+            try:
+                if agent.exit_code is None:
+                    await agent.settle()
+                if agent.audit is not None:
+                    agent.audit.finish()
+                    problems += agent.audit.problems
+                if "Traceback" in agent.stderr:
+                    problems.append(agent.stderr)
+            except TimeoutError as error:
+                problems.append(str(error))
+            if problems or agent.exit_code is not None:
+                agent.kill()
+                del self.running[key]
+        if problems:
+            pytest.fail("\n".join(problem[-3000:] for problem in problems), pytrace=False)
+
+    async def close(self) -> None:
+        """End them all."""
+        for agent in self.running.values():
+            agent.kill()
+            await agent.exited()
+            agent.transport.close()

@@ -1,0 +1,1 @@
+"""`make bench`: the budgets of the design, measured against a floor in the same run."""
