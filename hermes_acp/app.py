@@ -10,6 +10,8 @@ import signal
 import sys
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
+from importlib import import_module
+from typing import cast
 
 from hermes_acp import config
 from hermes_acp.agent.models import Models
@@ -28,9 +30,10 @@ from hermes_acp.storage.sessions import SessionTable
 from hermes_acp.tools.base import SessionTools
 from hermes_acp.tools.mcp_config import McpServer
 from hermes_acp.tools.mcp_tools import McpSource
-from hermes_acp.tools.toolset import Toolset
 from hermes_acp.workspace.execution.local import LocalExecution
 
+SWITCH_INTERVAL = 0.0005
+"""Seconds after which a busy thread lets another one go on: the journal's must not wait for long."""
 BAD_CONFIGURATION = 2
 """The exit code when the settings cannot be used."""
 
@@ -53,9 +56,11 @@ async def running(env: Mapping[str, str]) -> AsyncGenerator[Server, None]:
     database = Database(places.database)
     execution = LocalExecution(config.child_environment(env))
 
-    def tools(servers: tuple[McpServer, ...], place: Place) -> SessionTools:
+    async def tools(servers: tuple[McpServer, ...], place: Place) -> SessionTools:
+        # Their parameter classes take time to build, which no answer should wait for.
+        families = await asyncio.to_thread(import_module, "hermes_acp.tools.toolset")
         source = McpSource(servers, place.cwd, env, place.roots) if servers else None
-        return Toolset(source, settings.command_timeout)
+        return cast("SessionTools", families.Toolset(source, settings.command_timeout))
 
     sessions = Sessions(
         Shared(
@@ -97,6 +102,7 @@ async def serve(env: Mapping[str, str], streams: Streams, protocol: framing.Prot
 def stdio(protocol: framing.Protocol | None, source: int, target: int) -> int:
     """Serve the editor at the other end of two descriptors until it leaves. Returns the exit code."""
     logging.basicConfig(level=logging.WARNING, format="hermes-editor: %(levelname)s %(name)s: %(message)s")
+    sys.setswitchinterval(SWITCH_INTERVAL)
     try:
         asyncio.run(_until_stopped(protocol, source, target))
     except config.ConfigError as error:

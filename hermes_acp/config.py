@@ -22,6 +22,9 @@ APP = "hermes-editor"
 SECRET_ENDINGS = ("_API_KEY", "_TOKEN", "_SECRET", "_SECRET_KEY", "_ACCESS_KEY", "_CREDENTIALS")
 """Variables with these endings are not handed to the commands that the agent runs."""
 
+OWN = frozenset({"PYDANTIC_DISABLE_PLUGINS", "LITELLM_LOCAL_MODEL_COST_MAP"})
+"""Variables that we set for our own libraries."""
+
 
 class ConfigError(Exception):
     """The configuration cannot be used; `str()` names the file or variable and the problem."""
@@ -144,7 +147,7 @@ def child_environment(env: Mapping[str, str]) -> dict[str, str]:
     return {
         name: value
         for name, value in env.items()
-        if not name.startswith(PREFIX) and not name.upper().endswith(SECRET_ENDINGS)
+        if not name.startswith(PREFIX) and name not in OWN and not name.upper().endswith(SECRET_ENDINGS)
     }
 
 

@@ -30,6 +30,8 @@ def main(argv: list[str]) -> int:
 def serve(protocol: str | None) -> int:
     """Host the server in this process and speak `protocol` on standard input and output."""
     source, target = guard()
+    # Other packages' pydantic plugins have no business here, and looking for them takes time.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # noqa: TID251 (before any import)
     # Imported only now: the descriptors are safe.
     return cast("int", import_module("hermes_acp.app").stdio(protocol, source, target))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -83,14 +84,12 @@ async def ask(turn: Turn, tools: tuple[ToolSpec, ...]) -> Answer:
     """
     draft = _Draft()
     try:
-        async for part in stream(turn.model, turn.request(tools)):
-            if isinstance(part, Retrying):
-                turn.publish(Notice("warning", _retry_title(part), part.reason))
-                if part.discard:
-                    refuse_all(turn, draft.requests(), "The answer broke off; the model is asked again.")
-                    draft = _Draft()
-            else:
-                _take(turn, draft, part)
+        async with aclosing(stream(turn.model, turn.request(tools))) as parts:
+            async for part in parts:
+                if isinstance(part, Retrying):
+                    draft = _again(turn, draft, part)
+                else:
+                    _take(turn, draft, part)
     except (ModelError, asyncio.CancelledError):
         if draft.text or draft.thought:
             turn.publish(draft.message(calls=False))
@@ -100,6 +99,16 @@ async def ask(turn: Turn, tools: tuple[ToolSpec, ...]) -> Answer:
     turn.publish(message)
     _account(turn, draft)
     return Answer(message, draft.finish)
+
+
+def _again(turn: Turn, draft: _Draft, part: Retrying) -> _Draft:
+    """The draft to go on with when the model is asked again."""
+    title = f"The model did not answer; asking again in {part.delay:.0f} s (attempt {part.attempt})"
+    turn.publish(Notice("warning", title, part.reason))
+    if not part.discard:
+        return draft
+    refuse_all(turn, draft.requests(), "The answer broke off; the model is asked again.")
+    return _Draft()
 
 
 def _take(turn: Turn, draft: _Draft, part: object) -> None:
@@ -151,7 +160,3 @@ def _account(turn: Turn, draft: _Draft) -> None:
         used = conversation.used + (draft.text_size + draft.thought_size) // CHARACTERS_PER_TOKEN
         cost = conversation.cost
     turn.publish(UsageUpdated(used, turn.model.context_window, cost))
-
-
-def _retry_title(part: Retrying) -> str:
-    return f"The model did not answer; asking again in {part.delay:.0f} s (attempt {part.attempt})"

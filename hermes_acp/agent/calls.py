@@ -7,9 +7,9 @@ import itertools
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from typing import cast
 
-import json_repair
 import orjson
 
 from hermes_acp.agent.approvals import Asker
@@ -130,10 +130,15 @@ def parse(arguments: str) -> dict[str, object]:
     except orjson.JSONDecodeError as error:
         if not arguments.rstrip().endswith("}"):
             raise ToolError(f"The arguments are not complete JSON ({error}). Send the call again.") from error
-        value = cast("object", json_repair.loads(arguments))
+        value = _mended(arguments)
     if not isinstance(value, dict):
         raise ToolError("The arguments must be one JSON object. Send the call again.")
     return cast("dict[str, object]", value)
+
+
+def _mended(arguments: str) -> object:
+    # Rarely needed, and not worth its share of every start.
+    return import_module("json_repair").loads(arguments)
 
 
 async def _run_beside(

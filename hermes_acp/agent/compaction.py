@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import aclosing
 
 from hermes_acp.agent import ids, prompts
 from hermes_acp.agent.turn import Turn
@@ -17,13 +18,12 @@ from hermes_acp.llm.base import (
     ToolMessage,
     UserMessage,
 )
-from hermes_acp.llm.retry import stream
+from hermes_acp.llm.retry import Retrying, stream
 
 FULL = 0.8
 """The share of the context window from which the conversation is compacted."""
 ATTEMPTS = 4
 """How often the oldest half is left out when even the request for a summary is too long."""
-ASK = "Summarise the conversation above as described. ${focus}"
 
 
 def due(turn: Turn) -> bool:
@@ -59,7 +59,13 @@ async def _summarise(turn: Turn, focus: str) -> str:
 async def _ask(turn: Turn, messages: tuple[Message, ...], focus: str) -> str:
     wish = "Summarise the conversation above." + (f" Pay attention to: {focus}" if focus else "")
     request = Request(system=prompts.render("compact"), messages=(*messages, UserMessage((TextBlock(wish),))))
-    pieces = [part.text async for part in stream(turn.model, request) if isinstance(part, TextPart)]
+    pieces: list[str] = []
+    async with aclosing(stream(turn.model, request)) as parts:
+        async for part in parts:
+            if isinstance(part, Retrying) and part.discard:
+                pieces.clear()
+            if isinstance(part, TextPart):
+                pieces.append(part.text)
     text = "".join(pieces).strip()
     if not text:
         raise ModelError("The model gave an empty summary. Try /compact again or switch the model.")

@@ -180,8 +180,8 @@ class Hub:
 
     async def _write(self) -> None:
         while self._pending:
-            count = len(self._pending)
-            batch = [self._pending[index] for index in range(count)]
+            self._show_live()
+            batch = list(self._pending)
             durable = [envelope for envelope in batch if envelope.seq is not None]
             try:
                 if durable:
@@ -196,6 +196,10 @@ class Hub:
             self._progress.set()
         if not self._stopping:
             self._work.clear()
+
+    def _show_live(self) -> None:
+        while self._pending and self._pending[0].seq is None:
+            self._show(self._pending.popleft())
 
     def _fail(self, error: StorageError) -> None:
         self._failure = error

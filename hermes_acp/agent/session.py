@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import cast
 
@@ -50,6 +51,8 @@ QUEUE_BOUND = 32
 STEER_BOUND = 32
 """Messages that may wait for the next step."""
 TITLE_LENGTH = 60
+PREPARE_DELAY = 0.2
+"""Seconds after which a session gets ready for its first prompt, if none came before."""
 
 logger = logging.getLogger(__name__)
 
@@ -69,6 +72,14 @@ class Services:
     env: Mapping[str, str]
 
 
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What a session needs for its first turn and not before."""
+
+    tools: SessionTools
+    surroundings: context.Surroundings
+
+
 class Session:
     """One conversation. `run` must be running for anything to happen."""
 
@@ -77,7 +88,7 @@ class Session:
         row: SessionRow,
         services: Services,
         place: Place,
-        tools: SessionTools,
+        tools: Callable[[], Awaitable[SessionTools]],
         hub: Hub,
         approvals: Approvals,
     ) -> None:
@@ -87,10 +98,12 @@ class Session:
         self.choices = Choices(row.mode, row.model, row.effort)
         self.title = row.title
         self._services = services
-        self._tools = tools
+        self._open_tools = tools
         self._approvals = approvals
         self._conversation = Conversation()
-        self._surroundings: asyncio.Task[context.Surroundings] | None = None
+        self._preparing: asyncio.Task[Prepared] | None = None
+        self._needed = asyncio.Event()
+        self._helpers: list[asyncio.Task[None]] = []
         self._queue: deque[Prompt] = deque()
         self._wake = asyncio.Event()
         self._steering: deque[Steered] = deque()
@@ -143,10 +156,6 @@ class Session:
         await self._services.table.set_title(self.session_id, title)
         self.hub.publish(TitleChanged(title))
 
-    async def history(self) -> list[Envelope]:
-        """Everything that happened so far. Raises `StorageError`."""
-        return await self._services.journal.read(self.session_id)
-
     def open_questions(self) -> tuple[Question, ...]:
         """The approvals and questions that wait for an answer."""
         return self._approvals.open()
@@ -162,35 +171,42 @@ class Session:
         """Live until cancelled; a running turn is then ended as cancelled."""
         async with self._tasks:
             writer = self._tasks.create_task(self.hub.run())
-            helpers = [
-                self._tasks.create_task(self._tools.run()),
-                self._tasks.create_task(self._report_problems()),
-            ]
-            self._surroundings = self._tasks.create_task(self._survey())
+            self._preparing = self._tasks.create_task(self._prepare())
             try:
                 while True:
                     await self._next_turn()
             finally:
                 await self._stop()
-                for helper in helpers:
-                    helper.cancel()
                 self.hub.stop()
                 await asyncio.wait([writer])
 
-    async def _survey(self) -> context.Surroundings:
-        return await context.survey(self.place.cwd, self.place.roots, self._services.env)
+    async def _prepare(self) -> Prepared:
+        """Look around and get the tools, after the answer that opened the session went out."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PREPARE_DELAY):
+                await self._needed.wait()
+        tools = await self._open_tools()
+        self._helpers = [
+            self._tasks.create_task(tools.run()),
+            self._tasks.create_task(self._report_problems(tools)),
+        ]
+        return Prepared(tools, await context.survey(self.place.cwd, self.place.roots, self._services.env))
 
-    async def _report_problems(self) -> None:
+    async def _report_problems(self, tools: SessionTools) -> None:
         while True:
-            self.hub.publish(await self._tools.next_problem())
+            self.hub.publish(await tools.next_problem())
 
     async def _stop(self) -> None:
         self._cancel(None)
         if self._task is not None:
             await asyncio.wait([self._task])
-        if self._surroundings is not None:
-            self._surroundings.cancel()
-        await self._tools.aclose()
+        if self._preparing is not None:
+            self._preparing.cancel()
+            await asyncio.wait([self._preparing])
+            if not self._preparing.cancelled():
+                await self._preparing.result().tools.aclose()
+        for helper in self._helpers:
+            helper.cancel()
 
     async def _next_turn(self) -> None:
         while not self._queue:
@@ -220,7 +236,8 @@ class Session:
     async def _outcome(self, prompt: Prompt) -> TurnEnded | PromptDropped:
         started = False
         try:
-            await self.load()
+            if not self._loaded:
+                await self.load()
             self._publish(TurnStarted(ids.message(), prompt.content, prompt.client), prompt.turn_id)
             started = True
             return TurnEnded(await self._work(prompt))
@@ -238,20 +255,22 @@ class Session:
             return TurnEnded("error", f"Internal error ({type(bug).__name__}: {bug}). The log has more.")
 
     async def _work(self, prompt: Prompt) -> StopReason:
-        assert self._surroundings is not None
+        assert self._preparing is not None
+        self._needed.set()
         model = await self._services.models.open(self.choices.model)
         if self.title is None:
             await self.set_title(title_of(prompt.content))
+        ready = await asyncio.shield(self._preparing)
         turn = Turn(
             turn_id=prompt.turn_id,
             hub=self.hub,
             conversation=self._conversation,
             model=model,
             effort=cast("Effort", self.choices.effort),
-            tools=self._tools,
+            tools=ready.tools,
             approvals=self._approvals,
             place=self.place,
-            surroundings=await asyncio.shield(self._surroundings),
+            surroundings=ready.surroundings,
             max_steps=self._services.max_steps,
             steering=self._steering,
         )
@@ -259,21 +278,23 @@ class Session:
             return await commands.run(turn, self, command)
         return await loop.run(turn)
 
-    async def load(self) -> None:
+    async def load(self) -> list[Envelope]:
         """Bring the conversation up from the journal, closing what a dead server left open.
 
-        Raises `StorageError`.
+        Gives everything that happened. Raises `StorageError`.
         """
-        if self._loaded:
-            return
-        self.hub.recover()
         envelopes = await self._services.journal.read(self.session_id)
+        if self._loaded:
+            return envelopes
+        self.hub.recover()
         self._conversation = Conversation(envelope.event for envelope in envelopes)
+        self._loaded = True
         if closing := closing_events(envelope.event for envelope in envelopes):
             for event in closing:
                 self._publish(event, envelopes[-1].turn_id)
             await self.hub.flush()
-        self._loaded = True
+            envelopes += await self._services.journal.read(self.session_id, envelopes[-1].seq or 0)
+        return envelopes
 
     def _publish(self, event: Event, turn_id: str) -> None:
         self.hub.publish(event, turn_id)

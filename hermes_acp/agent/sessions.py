@@ -6,8 +6,9 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -71,7 +72,7 @@ class Shared:
     rules: Rules
     claims: Claims
     execution: Execution
-    tools: Callable[[tuple[McpServer, ...], Place], SessionTools]
+    tools: Callable[[tuple[McpServer, ...], Place], Awaitable[SessionTools]]
     models: Models
     env: Mapping[str, str]
     protected: tuple[str, ...]
@@ -143,9 +144,7 @@ class Sessions:
             row = replace(row, additional_directories=opening.additional_directories)
             await self._shared.table.set_directories(session_id, opening.additional_directories)
         last_seq = await self._shared.journal.last_seq(session_id)
-        session = self._start(row, roots, opening, last_seq)
-        await session.load()
-        return session
+        return self._start(row, roots, opening, last_seq)
 
     async def page(self, cwd: str | None, cursor: str | None) -> Page:
         """A page of all sessions, newest first. Raises `BadCursor` and `StorageError`."""
@@ -186,7 +185,8 @@ class Sessions:
         services = Services(
             shared.journal, shared.table, shared.models, shared.settings.max_steps, shared.env
         )
-        session = Session(row, services, place, shared.tools(opening.mcp_servers, place), hub, approvals)
+        tools = partial(shared.tools, opening.mcp_servers, place)
+        session = Session(row, services, place, tools, hub, approvals)
         self._open[row.session_id] = (session, self._tasks.create_task(self._live(session)))
         return session
 

@@ -78,9 +78,9 @@ class Agent:
                 case Response(id=found, error=error, result=result) if found == number:
                     if error is not None:
                         raise AgentError(error)
-                    return cast("Json", result) if isinstance(result, dict) else {}
-                case Notification(method="session/update", params=dict() as update):
-                    self._show(cast("Json", update))
+                    return _members(result)
+                case Notification(method="session/update") as notification:
+                    self._show(_members(notification.params))
                 case Request() as request:
                     self._answer(request)
                 case _:
@@ -129,12 +129,16 @@ class Agent:
             self._host.show(session_id, cast("Json", update))
 
     def _answer(self, request: Request) -> None:
-        params = cast("Json", request.params) if isinstance(request.params, dict) else {}
         try:
-            answer = messages.success(request.id, self._host.answer(request.method, params))
+            result = self._host.answer(request.method, _members(request.params))
+            answer = messages.success(request.id, result)
         except Unanswered as error:
             answer = messages.failure(request.id, Error(messages.METHOD_NOT_FOUND, str(error)))
         self._stdin.write(answer)
+
+
+def _members(value: object) -> Json:
+    return cast("Json", value) if isinstance(value, dict) else {}
 
 
 @asynccontextmanager

@@ -13,7 +13,7 @@ SUCCESS = 0
 FAILURE = 1
 """The exit code when something could not be done; standard error says why."""
 BAD_USAGE = 2
-"""The exit code when the command line is wrong; argparse uses the same."""
+"""The exit code when the command line or the settings are wrong; argparse uses the same."""
 INTERRUPTED = 130
 """The exit code after Ctrl-C, as shells have it."""
 
@@ -26,7 +26,7 @@ class Command(Protocol):
         ...
 
     def run(self, args: argparse.Namespace, env: Mapping[str, str]) -> int:
-        """Do it. Returns the exit code; expected failures are printed, never raised."""
+        """Do it. Returns the exit code; failures are printed, but `config.ConfigError` is raised."""
         ...
 
 

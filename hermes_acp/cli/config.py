@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias, cast
 
 from hermes_acp import config
-from hermes_acp.cli.command import SUCCESS, Subparsers, fail, table
+from hermes_acp.cli.command import SUCCESS, Subparsers, table
 from hermes_acp.cli.masked import masked, without_password
 from hermes_acp.llm.providers import PROVIDERS
 
@@ -34,12 +34,9 @@ def register(subparsers: Subparsers) -> None:
 
 
 def run(args: argparse.Namespace, env: Mapping[str, str]) -> int:
-    """Print settings and folders: 0, or 1 when the settings cannot be used."""
+    """Print settings and folders. Raises `config.ConfigError`."""
     paths = config.paths(env)
-    try:
-        settings = config.settings(env, paths.config_file)
-    except config.ConfigError as error:
-        return fail(str(error))
+    settings = config.settings(env, paths.config_file)
     values = _values(settings, env, paths.config_file)
     keys = _keys(settings, env)
     folders = {name: str(folder) for name, folder in asdict(paths).items()}

@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from datetime import datetime
 
+from hermes_acp.cli.screen import safe
 from hermes_acp.events import (
     AudioBlock,
     Block,
@@ -34,7 +35,6 @@ from hermes_acp.storage.sessions import SessionRow
 RESULT_LINES = 20
 """Lines of a tool's result that are printed."""
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _MARKS = {"pending": " ", "in_progress": "~", "completed": "x"}
 
 
@@ -51,7 +51,7 @@ def markdown(row: SessionRow, envelopes: Sequence[Envelope]) -> str:
         if isinstance(event, ToolCallStarted)
     }
     parts = [head, *filter(None, (_part(envelope.event, titles) for envelope in envelopes))]
-    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", "\n\n".join(parts)) + "\n"
+    return safe("\n\n".join(parts)) + "\n"
 
 
 def _part(event: Event, titles: dict[str, str]) -> str:
@@ -71,7 +71,7 @@ def _part(event: Event, titles: dict[str, str]) -> str:
         case ContextCompacted() if event.summary:
             return f"_What was said so far was summarised for the model:_\n\n{event.summary}"
         case TurnEnded() if event.stop_reason != "end_turn":
-            return f"_The turn ended: {event.error or event.stop_reason}._"
+            return f"_The turn ended: {(event.error or event.stop_reason).removesuffix('.')}._"
         case _:
             return ""
 

@@ -193,8 +193,9 @@ EMACS = """\
                                     :context-buffer buffer))
    :install-instructions "See the README of hermes-editor."))
 
-;; Offered by `agent-shell' among the other agents.
-(add-to-list 'agent-shell-agent-configs (hermes-editor-config) t)
+;; Offered by `agent-shell' among the other agents, unless a function of the user's own lists them.
+(unless (functionp agent-shell-agent-configs)
+  (add-to-list 'agent-shell-agent-configs (hermes-editor-config) t))
 
 (defun hermes-editor ()
   "Start a conversation with Hermes Editor in the current project."

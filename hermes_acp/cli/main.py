@@ -48,6 +48,9 @@ def main(argv: list[str]) -> int:
         code = _dispatch(argv, config.environment())
         # What is still buffered meets a closed pipe here, where it can be handled, not at exit.
         sys.stdout.flush()
+    except config.ConfigError as error:
+        sys.stderr.write(f"{PROGRAM}: {error}\n")
+        return BAD_USAGE
     except KeyboardInterrupt:
         sys.stderr.write("\n")
         return INTERRUPTED

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from hermes_acp import config
-from hermes_acp.cli.command import FAILURE, SUCCESS, Subparsers, fail, table
+from hermes_acp.cli.command import FAILURE, SUCCESS, Subparsers, table
 from hermes_acp.cli.masked import without_password
 from hermes_acp.llm import choice, local_endpoints, providers
 from hermes_acp.llm.local_endpoints import LocalEndpoint
@@ -45,11 +45,8 @@ def register(subparsers: Subparsers) -> None:
 
 
 def run(args: argparse.Namespace, env: Mapping[str, str]) -> int:
-    """Print the models: 0 when there is a default, else 1."""
-    try:
-        settings = config.settings(env, config.paths(env).config_file)
-    except config.ConfigError as error:
-        return fail(str(error))
+    """Print the models: 0 when there is a default, else 1. Raises `config.ConfigError`."""
+    settings = config.settings(env, config.paths(env).config_file)
     default, models = asyncio.run(_look(settings, env))
     shown = [model for model in models if model.usable or args.all or model.name == default.name]
     if args.json:

@@ -54,7 +54,7 @@ def register(subparsers: Subparsers) -> None:
 
 
 def run(args: argparse.Namespace, env: Mapping[str, str]) -> int:
-    """Do what the arguments say: 0, or 1 with a sentence on stderr."""
+    """Do what the arguments say: 0, or 1 with a sentence on stderr. Raises `config.ConfigError`."""
     request = _Request(
         action=args.action or "list",
         subject=args.subject,
@@ -64,7 +64,7 @@ def run(args: argparse.Namespace, env: Mapping[str, str]) -> int:
     )
     try:
         return asyncio.run(_run(request, env))
-    except (StorageError, config.ConfigError) as error:
+    except StorageError as error:
         return fail(str(error))
 
 

@@ -16,7 +16,7 @@ from typing import Literal, Protocol, TextIO, cast
 from hermes_acp import config
 from hermes_acp.cli.acp_client import Agent, AgentError, AgentGone, Unanswered, start
 from hermes_acp.cli.command import BAD_USAGE, FAILURE, INTERRUPTED, SUCCESS, Subparsers
-from hermes_acp.cli.screen import one_line, safe
+from hermes_acp.cli.screen import one_line, safe, tolerate
 from hermes_acp.server.messages import AUTH_REQUIRED, Json
 
 NO_MODEL = 3
@@ -99,6 +99,7 @@ def run(args: argparse.Namespace, env: Mapping[str, str]) -> int:
         return _misuse("The prompt is empty: say what to do.")
     if args.model:
         env = {**env, f"{config.PREFIX}MODEL": args.model}
+    tolerate(sys.stdout)
     output: _Output = _JsonOutput(sys.stdout) if args.json else _TextOutput(sys.stdout, sys.stderr)
     end = asyncio.run(_run(_Request(prompt, cwd, args.mode), output, env))
     output.end(end)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+from typing import TextIO
+
 LINE_CHARS = 400
 """Longer lines are cut."""
 KEPT = "\n\t"
@@ -20,3 +23,9 @@ def one_line(text: str) -> str:
     """The text on one line, bounded."""
     line = safe(" ".join(text.split()))
     return line if len(line) <= LINE_CHARS else f"{line[: LINE_CHARS - 1]}…"
+
+
+def tolerate(stream: TextIO) -> None:
+    """Let the stream replace what its encoding does not have, instead of failing halfway."""
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(errors="replace")

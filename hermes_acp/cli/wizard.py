@@ -42,7 +42,10 @@ class Chosen:
 
 
 def run(env: Mapping[str, str]) -> int:
-    """Ask, write, and test where that is wanted. 0 means that a model is set up."""
+    """Ask, write, and test where that is wanted. 0 means that a model is set up.
+
+    Raises `config.ConfigError` when the settings as they are cannot be read.
+    """
     file = config.paths(env).config_file
     try:
         settings = config.settings(env, file)
@@ -50,11 +53,11 @@ def run(env: Mapping[str, str]) -> int:
         _save(chosen, settings, env)
         if _is_yes("Send a short request to the model now, to test it? [y/N] "):
             asyncio.run(_test(config.settings(env, file), env))
-    except (EOFError, GaveUp) as error:
-        return fail(str(error) or "\nNothing was written.")
+    except EOFError:
+        return fail("\nNothing was written.")
     except OSError as error:
         return fail(f"{error.filename or file} cannot be written: {error.strerror}.")
-    except (config.ConfigError, config_file.NotEditable, ModelError) as error:
+    except (GaveUp, config_file.NotEditable, ModelError) as error:
         return fail(str(error))
     print("Done. An editor that is open notices at its next login, or when it is started again.")
     return SUCCESS

@@ -55,18 +55,30 @@ SHORT_ID_LENGTH = 9
 
 def to_messages(request: Request, dialect: Dialect) -> list[Json]:
     """The system prompt and the whole history."""
-    sent: list[Json] = [{"role": "system", "content": request.system}] if request.system else []
-    for position, message in enumerate(request.messages):
-        match message:
-            case UserMessage():
-                sent.append({"role": "user", "content": _user_content(message.content, dialect)})
-            case AssistantMessage():
-                sent += _answer(message, _results(request.messages, position + 1), dialect)
-            case ToolMessage():
-                pass  # sent behind the answer that asked for it, or unasked for and unsendable
-    if dialect.cache_marks and sent:
-        sent[0], sent[-1] = _marked(sent[0]), _marked(sent[-1])
-    return sent
+    sent: list[Json] = []
+    for position in range(len(request.messages)):
+        sent += convert(request.messages, position, dialect)
+    return finish(request.system, sent, dialect)
+
+
+def convert(messages: tuple[Message, ...], position: int, dialect: Dialect) -> list[Json]:
+    """What is sent for one message of the history; an answer brings the results of its calls along."""
+    match messages[position]:
+        case UserMessage(content=content):
+            return [{"role": "user", "content": _user_content(content, dialect)}]
+        case AssistantMessage() as message:
+            return _answer(message, _results(messages, position + 1), dialect)
+        case ToolMessage():
+            return []  # sent behind the answer that asked for it, or unasked for and unsendable
+
+
+def finish(system: str, sent: list[Json], dialect: Dialect) -> list[Json]:
+    """The converted history behind the system prompt."""
+    whole: list[Json] = [{"role": "system", "content": system}] if system else []
+    whole += sent
+    if dialect.cache_marks and whole:
+        whole[0], whole[-1] = _marked(whole[0]), _marked(whole[-1])
+    return whole
 
 
 def _marked(message: Json) -> Json:

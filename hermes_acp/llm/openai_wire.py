@@ -18,10 +18,11 @@ import orjson
 
 from hermes_acp.llm import openai_errors
 from hermes_acp.llm.base import ModelError, Part, Request, StreamCut
+from hermes_acp.llm.converted import Converted
 from hermes_acp.llm.loose_json import Json, as_object
 from hermes_acp.llm.openai_chunks import ChunkReader, taken_ids
 from hermes_acp.llm.openai_errors import Asked, Refusal
-from hermes_acp.llm.openai_messages import encode, has_images, to_messages, to_tools
+from hermes_acp.llm.openai_messages import encode, has_images, to_tools
 from hermes_acp.llm.route import Route
 from hermes_acp.llm.sse import MAX_EVENT_BYTES, EventDecoder, EventTooLong
 
@@ -83,6 +84,7 @@ class OpenAIModel:
         self._asked = Asked(route.name, self._url, route.key_variable, route.key)
         self._http: aiohttp.ClientSession | None = None
         self._refused: frozenset[Extra] = frozenset()
+        self._converted = Converted()
 
     @property
     def name(self) -> str:
@@ -140,7 +142,7 @@ class OpenAIModel:
         dialect = replace(self._route.dialect, images=self.accepts_images)
         body: Json = {
             "model": self._route.model,
-            "messages": to_messages(request, dialect),
+            "messages": self._converted.messages(request, dialect),
             "stream": True,
         }
         if "stream_options" not in self._refused:

@@ -201,7 +201,9 @@ class Peer:
             self._write(messages.failure(request.id, Error(messages.INTERNAL_ERROR, problem)))
         else:
             self._serving[key] = None
-            self._serving[key] = self._enqueue(partial(self._serve, request), request.params)
+            task = self._enqueue(partial(self._serve, request), request.params)
+            task.add_done_callback(partial(self._answer_unserved, request.id))
+            self._serving[key] = task
 
     def _on_notification(self, notification: Notification) -> None:
         if notification.method not in self._service.notifications:
@@ -223,6 +225,11 @@ class Peer:
         self._calls -= 1
         if self._lanes.get(lane) is task:
             del self._lanes[lane]
+
+    def _answer_unserved(self, request_id: Id, task: asyncio.Task[None]) -> None:
+        # A task that is cancelled before its first step never runs, so it cannot answer by itself.
+        if task.cancelled() and not self._closed:
+            self.fail(request_id, Error(messages.CANCELLED, "The request was cancelled."))
 
     async def _serve(self, request: Request, before: asyncio.Task[None] | None) -> None:
         try:

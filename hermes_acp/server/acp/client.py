@@ -120,7 +120,7 @@ class AcpClient:
 
     async def replay(self, watch: Watch) -> None:
         """Send the whole conversation so far. Raises `StorageError`."""
-        for envelope in await watch.session.history():
+        for envelope in await watch.session.load():
             self._streams.write(watch.renderer.render(envelope))
             await self._streams.drain()
             watch.subscription.seen(envelope)
@@ -221,7 +221,7 @@ class AcpClient:
         try:
             answer = await self._answer(session.session_id, event)
         except (RemoteError, Disconnected) as error:
-            logger.warning("the client could not ask the user: %s", error)
+            logger.info("the client could not ask the user: %s", error)
             answer = None
         if answer is None and session.hub.answerers > 1:
             return

@@ -128,6 +128,7 @@ async def load_session(client: AcpClient, call: Call, params: schema.LoadSession
 async def resume_session(client: AcpClient, call: Call, params: schema.ResumeSession) -> Deferred:
     """Open a session without sending what was said."""
     session = await client.sessions.open(params.session_id, _opening(client, params))
+    await session.load()
     watch = client.watch(session)
     call.answer(_state(session))
     client.start(watch)

@@ -1,0 +1,125 @@
+"""What the demonstration is about: a sample project with a bug, and the script that the model plays."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+TEST_COMMAND = "python -m unittest"
+FIRST_PROMPT = "The tests fail. Find out why and fix it."
+SECOND_PROMPT = "Good. Now note the fix in CHANGES.md, please."
+BROKEN = "    return price - price * percent"
+FIXED = "    return price - price * percent / 100"
+SOURCE = "shop/prices.py"
+NOTE = "CHANGES.md"
+NOTE_TEXT = "# Changes\n\n- `discounted` takes its discount in percent again.\n"
+FIRST_ANSWER = "The discount is taken in percent again, and both tests pass."
+SECOND_ANSWER = "The fix is noted in CHANGES.md."
+
+FILES = {
+    "shop/__init__.py": "",
+    SOURCE: f'''"""Prices of the shop."""
+
+
+def discounted(price: float, percent: float) -> float:
+    """The price after a discount in percent."""
+{BROKEN}
+''',
+    "tests/__init__.py": "",
+    "tests/test_prices.py": """import unittest
+
+from shop.prices import discounted
+
+
+class PriceTests(unittest.TestCase):
+    def test_without_discount(self):
+        self.assertEqual(discounted(80, 0), 80)
+
+    def test_a_quarter_off(self):
+        self.assertEqual(discounted(80, 25), 60)
+""",
+}
+
+STEPS = ("Run the tests", "Read the code that fails", "Fix it", "Run the tests again")
+GIT = ("git", "-c", "user.name=Demo", "-c", "user.email=demo@example.invalid", "-c", "commit.gpgSign=false")
+GIT_SECONDS = 30
+
+
+class NoProject(Exception):
+    """The sample project could not be made; `str()` says why."""
+
+
+def make_project(folder: Path, env: Mapping[str, str]) -> None:
+    """Write the sample project and commit it; blocking. Raises `NoProject`."""
+    for name, text in FILES.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, "utf-8")
+    git(folder, env, "init", "--quiet")
+    git(folder, env, "add", "--all")
+    git(folder, env, "-c", "core.hooksPath=/dev/null", "commit", "--quiet", "--message", "Sell things")
+
+
+def git(folder: Path, env: Mapping[str, str], *words: str) -> str:
+    """The output of a git command; blocking. Raises `NoProject`."""
+    try:
+        done = subprocess.run(
+            [*GIT, *words],
+            cwd=folder,
+            env=dict(env),
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=GIT_SECONDS,
+        )
+    except FileNotFoundError as error:
+        raise NoProject("git is not installed: the demonstration works on a git repository.") from error
+    except (OSError, subprocess.SubprocessError) as error:
+        raise NoProject(f"The sample repository could not be made: {error}.") from error
+    return done.stdout
+
+
+def write_script(path: Path) -> None:
+    """Write what the model says, in order; blocking."""
+    path.write_text("".join(f"{json.dumps({'parts': parts})}\n" for parts in _answers()), "utf-8")
+
+
+def _answers() -> list[list[dict[str, object]]]:
+    edit = {"path": SOURCE, "edits": [{"old": BROKEN, "new": FIXED}]}
+    return [
+        [
+            {"thought": "I should see the failure before I look at the code.", "chunks": 6},
+            {"text": "I will run the tests first.", "chunks": 5, "delay": 0.01},
+            _plan(0),
+            _tool("run_command", command=TEST_COMMAND),
+        ],
+        [
+            {"text": "A discount of 25 % went wrong. Let me read the function.", "chunks": 8, "delay": 0.01},
+            _tool("read_file", path=SOURCE),
+        ],
+        [
+            {"thought": "The percentage is used as a fraction: it has to be divided by 100.", "chunks": 8},
+            _plan(2),
+            _tool("edit_file", **edit),
+        ],
+        [_plan(3), _tool("run_command", command=TEST_COMMAND)],
+        [_plan(4)],
+        [{"text": FIRST_ANSWER, "chunks": 8, "delay": 0.01}],
+        [_tool("write_file", path=NOTE, content=NOTE_TEXT)],
+        [{"text": SECOND_ANSWER, "chunks": 4, "delay": 0.01}],
+    ]
+
+
+def _plan(done: int) -> dict[str, object]:
+    states = ("completed", "in_progress", "pending")
+    entries = [
+        {"content": step, "status": states[(place >= done) + (place > done)]}
+        for place, step in enumerate(STEPS)
+    ]
+    return _tool("plan", entries=entries)
+
+
+def _tool(name: str, **arguments: object) -> dict[str, object]:
+    return {"tool": name, "arguments": arguments}
