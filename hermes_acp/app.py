@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -15,7 +16,7 @@ from typing import cast
 
 from hermes_acp import config
 from hermes_acp.agent.models import Models
-from hermes_acp.agent.sessions import Sessions, Shared
+from hermes_acp.agent.sessions import Sessions, Shared, Stores
 from hermes_acp.agent.turn import Place
 from hermes_acp.server import connection, framing
 from hermes_acp.server.acp.client import AcpClient
@@ -53,6 +54,7 @@ async def running(env: Mapping[str, str]) -> AsyncGenerator[Server, None]:
     places = config.paths(env)
     models = Models(lambda: config.settings(env, places.config_file), env)
     settings = config.settings(env, places.config_file)
+    logging.getLogger().setLevel(settings.log_level.upper())
     database = Database(places.database)
     execution = LocalExecution(config.child_environment(env))
 
@@ -64,10 +66,7 @@ async def running(env: Mapping[str, str]) -> AsyncGenerator[Server, None]:
 
     sessions = Sessions(
         Shared(
-            table=SessionTable(database),
-            journal=Journal(database),
-            rules=Rules(database),
-            claims=Claims(places.data / "claims"),
+            stores=Stores(SessionTable(database), Journal(database), Rules(database), Claims(places.claims)),
             execution=execution,
             tools=tools,
             models=models,
@@ -101,8 +100,10 @@ async def serve(env: Mapping[str, str], streams: Streams, protocol: framing.Prot
 
 def stdio(protocol: framing.Protocol | None, source: int, target: int) -> int:
     """Serve the editor at the other end of two descriptors until it leaves. Returns the exit code."""
-    logging.basicConfig(level=logging.WARNING, format="hermes-editor: %(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(format="hermes-editor: %(levelname)s %(name)s: %(message)s")
     sys.setswitchinterval(SWITCH_INTERVAL)
+    # What was imported stays: the collector need not look at it again.
+    gc.freeze()
     try:
         asyncio.run(_until_stopped(protocol, source, target))
     except config.ConfigError as error:

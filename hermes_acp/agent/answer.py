@@ -9,6 +9,7 @@ from typing import Literal
 
 from hermes_acp.agent import ids
 from hermes_acp.agent.calls import refuse_all
+from hermes_acp.agent.conversation import CHARACTERS_PER_TOKEN
 from hermes_acp.agent.turn import Turn
 from hermes_acp.events import (
     MessageCompleted,
@@ -22,7 +23,6 @@ from hermes_acp.events import (
 )
 from hermes_acp.llm.base import (
     FinishPart,
-    ModelError,
     OpaquePart,
     TextPart,
     ThoughtPart,
@@ -31,10 +31,8 @@ from hermes_acp.llm.base import (
     UsagePart,
 )
 from hermes_acp.llm.retry import Retrying, stream
+from hermes_acp.storage.database import StorageError
 from hermes_acp.tools.base import SessionTools
-
-CHARACTERS_PER_TOKEN = 4
-"""The usual estimate where a provider reports no usage."""
 
 Finish = Literal["stop", "tool_calls", "length", "refusal"]
 
@@ -90,7 +88,9 @@ async def ask(turn: Turn, tools: tuple[ToolSpec, ...]) -> Answer:
                     draft = _again(turn, draft, part)
                 else:
                     _take(turn, draft, part)
-    except (ModelError, asyncio.CancelledError):
+    except StorageError:
+        raise
+    except (Exception, asyncio.CancelledError):
         if draft.text or draft.thought:
             turn.publish(draft.message(calls=False))
         refuse_all(turn, draft.requests(), "The turn ended before this call was complete.")

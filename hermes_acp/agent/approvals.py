@@ -121,14 +121,13 @@ class Approvals:
         question = ApprovalRequested(
             ids.request(), asker.call_id, effect.summary, verdict.reason, offered, shown, locations
         )
-        answer = Answer(question.request_id)
+        answer, chosen = Answer(question.request_id), None
         try:
             answer = await self._put(asker, question)
+            chosen = next((item for item in offered if item.option_id == answer.option_id), None)
         finally:
-            asker.publish(
-                ApprovalResolved(question.request_id, asker.call_id, answer.option_id, answer.client)
-            )
-        chosen = next((item for item in offered if item.option_id == answer.option_id), None)
+            option_id = chosen.option_id if chosen is not None else None
+            asker.publish(ApprovalResolved(question.request_id, asker.call_id, option_id, answer.client))
         if chosen is None:
             raise Refused(UNANSWERED, unanswered=True)
         await self._learn(verdict, chosen.option_id, effect, answer.client)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -35,6 +36,10 @@ from hermes_acp.workspace.execution.base import Execution, ExecutionError
 
 PARALLEL_BOUND = 8
 """Reading calls that run beside each other."""
+MEND_BOUND = 200_000
+"""Characters of malformed arguments that are looked at; mending takes time that grows with them."""
+QUOTED = re.compile(r"""(["'])(?:(?!\1)[^\\]|\\.)*\1""", re.DOTALL)
+"""A string, also in the single quotes that some models write."""
 
 logger = logging.getLogger(__name__)
 
@@ -118,22 +123,29 @@ def refuse_all(turn: Turn, requests: Sequence[ToolRequest], reason: str) -> None
     _end_all(turn, requests, "failed", reason)
 
 
-def parse(arguments: str) -> dict[str, object]:
+async def parse(arguments: str) -> dict[str, object]:
     """The arguments as an object; small mistakes are mended. Raises `ToolError`.
 
-    Text that does not end like an object was cut off: mending it would invent an ending.
+    Text in which something is still open was cut off: mending it would invent an ending.
     """
     if not arguments.strip():
         return {}
     try:
         value = cast("object", orjson.loads(arguments))
     except orjson.JSONDecodeError as error:
-        if not arguments.rstrip().endswith("}"):
+        if len(arguments) > MEND_BOUND or not _whole(arguments):
             raise ToolError(f"The arguments are not complete JSON ({error}). Send the call again.") from error
-        value = _mended(arguments)
+        value = await asyncio.to_thread(_mended, arguments)
     if not isinstance(value, dict):
         raise ToolError("The arguments must be one JSON object. Send the call again.")
     return cast("dict[str, object]", value)
+
+
+def _whole(arguments: str) -> bool:
+    """Whether the text ends like an object and every string and bracket in it is closed."""
+    rest = QUOTED.sub("", arguments).rstrip()
+    closed = all(rest.count(left) <= rest.count(right) for left, right in ("{}", "[]"))
+    return rest.endswith("}") and closed and not any(quote in rest for quote in "\"'")
 
 
 def _mended(arguments: str) -> object:
@@ -159,13 +171,15 @@ async def _run_beside(
 
 
 async def _run(turn: Turn, waiting: dict[str, ToolRequest], request: ToolRequest) -> ToolCallFinished:
-    del waiting[request.call_id]
     try:
-        call = _find(turn, request).accept(parse(request.arguments))
+        call = _find(turn, request).accept(await parse(request.arguments))
+        description = call.describe(turn.place.cwd)
     except ToolError as error:
-        _start(turn, request, request.name)
-        return _finish(turn, request, "failed", _failure(error))
-    description = call.describe(turn.place.cwd)
+        return _reject(turn, waiting.pop(request.call_id), _failure(error))
+    except Exception as bug:  # boundary: a bug in one tool must not end the turn
+        logger.exception("tool %s failed", request.name)
+        return _reject(turn, waiting.pop(request.call_id), _bug(bug))
+    del waiting[request.call_id]
     _start(turn, request, description.title, description.locations)
     try:
         result = await call.run(CallContext(turn, request.call_id, description.title))
@@ -180,8 +194,7 @@ async def _run(turn: Turn, waiting: dict[str, ToolRequest], request: ToolRequest
         raise
     except Exception as bug:  # boundary: a bug in one tool must not end the turn
         logger.exception("tool %s failed", request.name)
-        problem = f"The tool failed with an internal error ({type(bug).__name__}: {bug}). Try another way."
-        return _finish(turn, request, "failed", ToolResult(problem, failed=True))
+        return _finish(turn, request, "failed", _bug(bug))
     return _finish(turn, request, "failed" if result.failed else "completed", result)
 
 
@@ -222,6 +235,16 @@ def _end_all(turn: Turn, requests: Sequence[ToolRequest], outcome: ToolOutcome, 
     for request in requests:
         _start(turn, request, request.name)
         _finish(turn, request, outcome, ToolResult(reason, failed=True))
+
+
+def _reject(turn: Turn, request: ToolRequest, problem: ToolResult) -> ToolCallFinished:
+    _start(turn, request, request.name)
+    return _finish(turn, request, "failed", problem)
+
+
+def _bug(bug: Exception) -> ToolResult:
+    problem = f"The tool failed with an internal error ({type(bug).__name__}: {bug}). Try another way."
+    return ToolResult(problem, failed=True)
 
 
 def _failure(error: Exception) -> ToolResult:

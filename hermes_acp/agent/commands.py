@@ -47,7 +47,7 @@ def parse(content: tuple[Block, ...]) -> Invocation | None:
     """The command in a prompt; None when it is an ordinary message."""
     if not content or not isinstance(content[0], TextBlock):
         return None
-    word, _, rest = content[0].text.strip().partition(" ")
+    word, rest = [*content[0].text.split(maxsplit=1), "", ""][:2]
     known = word.startswith("/") and any(command.name == word[1:] for command in COMMANDS)
     return Invocation(word[1:], rest.strip()) if known else None
 

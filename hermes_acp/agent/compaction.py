@@ -7,15 +7,15 @@ from contextlib import aclosing
 
 from hermes_acp.agent import ids, prompts
 from hermes_acp.agent.turn import Turn
-from hermes_acp.events import CompactionStarted, ContextCompacted, TextBlock
+from hermes_acp.events import CompactionStarted, ContextCompacted, TextBlock, UsageUpdated
 from hermes_acp.llm.base import (
-    AssistantMessage,
     ContextOverflow,
     Message,
     ModelError,
     Request,
     TextPart,
     ToolMessage,
+    UsagePart,
     UserMessage,
 )
 from hermes_acp.llm.retry import Retrying, stream
@@ -24,6 +24,8 @@ FULL = 0.8
 """The share of the context window from which the conversation is compacted."""
 ATTEMPTS = 4
 """How often the oldest half is left out when even the request for a summary is too long."""
+TOO_LONG = "The conversation is too long even to be summarised. Start a new session."
+LEFT_OUT = "[The beginning of the conversation was left out because it is too long.]"
 
 
 def due(turn: Turn) -> bool:
@@ -36,44 +38,58 @@ async def compact(turn: Turn, focus: str = "") -> None:
     compaction_id = ids.request()
     turn.publish(CompactionStarted(compaction_id))
     try:
-        summary = await _summarise(turn, focus)
+        summary, cost = await _summarise(turn, focus)
     except asyncio.CancelledError:
         turn.publish(ContextCompacted(compaction_id, "cancelled"))
         raise
     except ModelError as error:
         turn.publish(ContextCompacted(compaction_id, "failed", error=str(error)))
         raise
+    except Exception as bug:
+        turn.publish(ContextCompacted(compaction_id, "failed", error=f"{type(bug).__name__}: {bug}"))
+        raise
     turn.publish(ContextCompacted(compaction_id, "completed", summary))
+    conversation = turn.conversation
+    spent = conversation.cost if cost is None else (conversation.cost or 0.0) + cost
+    turn.publish(UsageUpdated(conversation.used, turn.model.context_window, spent))
 
 
-async def _summarise(turn: Turn, focus: str) -> str:
+async def _summarise(turn: Turn, focus: str) -> tuple[str, float | None]:
+    """The summary and what it cost."""
     messages = turn.conversation.messages
     for _ in range(ATTEMPTS):
         try:
             return await _ask(turn, messages, focus)
         except ContextOverflow:
             messages = _newer_half(messages)
-    raise ContextOverflow("The conversation is too long even to be summarised. Start a new session.")
+    raise ContextOverflow(TOO_LONG)
 
 
-async def _ask(turn: Turn, messages: tuple[Message, ...], focus: str) -> str:
+async def _ask(turn: Turn, messages: tuple[Message, ...], focus: str) -> tuple[str, float | None]:
     wish = "Summarise the conversation above." + (f" Pay attention to: {focus}" if focus else "")
     request = Request(system=prompts.render("compact"), messages=(*messages, UserMessage((TextBlock(wish),))))
     pieces: list[str] = []
+    cost: float | None = None
     async with aclosing(stream(turn.model, request)) as parts:
         async for part in parts:
             if isinstance(part, Retrying) and part.discard:
                 pieces.clear()
-            if isinstance(part, TextPart):
+            elif isinstance(part, TextPart):
                 pieces.append(part.text)
+            elif isinstance(part, UsagePart):
+                cost = part.usage.cost
     text = "".join(pieces).strip()
     if not text:
         raise ModelError("The model gave an empty summary. Try /compact again or switch the model.")
-    return text
+    return text, cost
 
 
 def _newer_half(messages: tuple[Message, ...]) -> tuple[Message, ...]:
-    start = len(messages) // 2
-    while start < len(messages) and isinstance(messages[start], AssistantMessage | ToolMessage):
+    """The later half of the conversation, cut where providers accept it. Raises `ContextOverflow`."""
+    start = len(messages) // 2 + 1
+    while start < len(messages) and isinstance(messages[start], ToolMessage):
         start += 1
-    return messages[start:]
+    if start >= len(messages):
+        # A summary of nothing would throw everything away.
+        raise ContextOverflow(TOO_LONG)
+    return (UserMessage((TextBlock(LEFT_OUT),)), *messages[start:])

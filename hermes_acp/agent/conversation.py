@@ -17,6 +17,8 @@ from hermes_acp.events import (
 )
 from hermes_acp.llm.base import AssistantMessage, Message, ToolMessage, UserMessage
 
+CHARACTERS_PER_TOKEN = 4
+"""The usual estimate where nobody counted tokens."""
 NO_RESULT = "This call did not run."
 SUMMARY = "The conversation so far was summarised to save space:\n\n"
 NOTES = {
@@ -59,6 +61,7 @@ class Conversation:
                 self._messages = [UserMessage((TextBlock(SUMMARY + event.summary),))]
                 self._slots.clear()
                 self._turn_start = 1
+                self.used = len(event.summary) // CHARACTERS_PER_TOKEN
             case UsageUpdated():
                 self.used, self.cost = event.used, event.cost
             case TurnEnded():

@@ -7,11 +7,25 @@ A durable event is shown only after it is on disk, and nothing overtakes it. Pub
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import deque
 from dataclasses import replace
+from typing import TypeVar
 
-from hermes_acp.events import LIVE, Envelope, Event, TextDelta, ThoughtDelta
+from hermes_acp.agent.unicode import storable
+from hermes_acp.events import (
+    LIVE,
+    Envelope,
+    Event,
+    JournalFailed,
+    Notice,
+    OptionsChanged,
+    PromptDropped,
+    TextDelta,
+    ThoughtDelta,
+    TitleChanged,
+)
 from hermes_acp.storage.database import StorageError
 from hermes_acp.storage.journal import Journal
 
@@ -21,6 +35,10 @@ MERGE_AFTER = 512
 """Waiting envelopes from which neighbouring deltas are merged."""
 MERGE_BOUND = 16_384
 """Characters of a merged delta."""
+LASTING = (PromptDropped, JournalFailed, OptionsChanged, TitleChanged, Notice)
+"""Live events that are news, not progress: a reader who is behind gets them too."""
+
+E = TypeVar("E", bound=Event)
 
 
 class Subscription:
@@ -31,7 +49,7 @@ class Subscription:
         self._hub = hub
         self._queue: deque[Envelope] = deque()
         self._wake = asyncio.Event()
-        self._seen = hub.last_seq
+        self._seen = hub.committed
         self._behind = False
 
     async def batch(self) -> list[Envelope]:
@@ -62,14 +80,26 @@ class Subscription:
 
     def put(self, envelope: Envelope) -> None:
         """Called by the hub: queue one envelope, within the bounds."""
-        if self._behind:
+        if envelope.seq is not None and envelope.seq <= self._seen:
+            # The reader found it in the journal, just before it was shown.
             return
-        if len(self._queue) >= QUEUE_BOUND:
-            self._behind = True
-            self._queue.clear()
+        if not self._behind and len(self._queue) >= QUEUE_BOUND:
+            self.fall_behind()
+        if self._behind:
+            self._keep(envelope)
         elif len(self._queue) < MERGE_AFTER or not self._merge(envelope):
             self._queue.append(envelope)
         self._wake.set()
+
+    def fall_behind(self) -> None:
+        """Called by the hub: the reader has to go on from the journal."""
+        self._behind = True
+        self._queue = deque(item for item in self._queue if isinstance(item.event, LASTING))
+        self._wake.set()
+
+    def _keep(self, envelope: Envelope) -> None:
+        if isinstance(envelope.event, LASTING) and len(self._queue) < QUEUE_BOUND:
+            self._queue.append(envelope)
 
     def _merge(self, envelope: Envelope) -> bool:
         last = self._queue[-1]
@@ -85,10 +115,9 @@ class Subscription:
     async def _catch_up(self) -> list[Envelope]:
         self._behind = False
         envelopes = await self._hub.journal.read(self._hub.session_id, self._seen)
-        self._seen = _last_seq(envelopes, self._seen)
-        kept = [item for item in self._queue if item.seq is None or item.seq > self._seen]
-        self._queue = deque(kept)
-        return envelopes
+        for envelope in envelopes[-1:]:
+            self.seen(envelope)
+        return [*envelopes, *self.take()]
 
 
 class Hub:
@@ -98,7 +127,9 @@ class Hub:
         self.session_id = session_id
         self.journal = journal
         self.last_seq = last_seq
-        self._committed = last_seq
+        """The number of the last durable event that was published."""
+        self.committed = last_seq
+        """The number of the last one that is on disk and shown."""
         self._at = last_at
         self._pending: deque[Envelope] = deque()
         self._subscriptions: list[Subscription] = []
@@ -133,16 +164,18 @@ class Hub:
         if subscription in self._subscriptions:
             self._subscriptions.remove(subscription)
 
-    def publish(self, event: Event, turn_id: str = "") -> None:
+    def publish(self, event: E, turn_id: str = "") -> E:
         """Number the event and show it as soon as everything before it is on disk.
 
-        Raises `StorageError` for a durable event when an earlier one could not be written.
+        Gives the event as it was published: text that UTF-8 cannot carry is replaced. Raises
+        `StorageError` for a durable event when an earlier one could not be written.
         """
+        event = storable(event)
         if isinstance(event, LIVE):
             envelope = Envelope(self.session_id, None, turn_id, self._at, event)
             if not self._pending:
                 self._show(envelope)
-                return
+                return event
         else:
             if self._failure is not None:
                 raise self._failure
@@ -151,21 +184,32 @@ class Hub:
             envelope = Envelope(self.session_id, self.last_seq, turn_id, self._at, event)
         self._pending.append(envelope)
         self._work.set()
+        return event
 
     async def flush(self) -> None:
         """Wait until everything published is on disk. Raises `StorageError` when it cannot be."""
         target = self.last_seq
-        while self._committed < target and self._failure is None:
+        while self.committed < target:
+            if self._failure is not None:
+                raise self._failure
             self._progress.clear()
             await self._progress.wait()
-        if self._failure is not None:
-            raise self._failure
 
-    def recover(self) -> None:
-        """After a failure: forget what was not written and accept events again."""
-        if self._failure is not None:
-            self._failure = None
-            self.last_seq = self._committed
+    async def settle(self) -> None:
+        """Wait until nothing is on its way to the disk, be it written or lost."""
+        with contextlib.suppress(StorageError):
+            await self.flush()
+
+    def recover(self, last_seq: int) -> None:
+        """After a failure and `settle`: go on behind `last_seq`, the last that the journal holds."""
+        if self._failure is None:
+            return
+        if last_seq > self.committed:
+            # The failed write had got this far, but nobody was shown these events.
+            for subscription in self._subscriptions:
+                subscription.fall_behind()
+        self._failure = None
+        self.last_seq = self.committed = last_seq
 
     def stop(self) -> None:
         """Let `run` end once everything published is written."""
@@ -174,9 +218,13 @@ class Hub:
 
     async def run(self) -> None:
         """Write and show until stopped. Not to be cancelled: a write that broke off is undecided."""
-        while not self._stopping or self._pending:
-            await self._work.wait()
-            await self._write()
+        try:
+            while not self._stopping or self._pending:
+                await self._work.wait()
+                await self._write()
+        finally:
+            # Whoever still waits for the disk must not wait for ever.
+            self._fail(StorageError("The session has ended. Open it again to go on."))
 
     async def _write(self) -> None:
         while self._pending:
@@ -192,7 +240,7 @@ class Hub:
             for envelope in batch:
                 self._pending.popleft()
                 self._show(envelope)
-            self._committed = _last_seq(durable, self._committed)
+            self.committed = _last_seq(durable, self.committed)
             self._progress.set()
         if not self._stopping:
             self._work.clear()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import logging
 from collections.abc import Callable, Mapping
 
 from hermes_acp.config import Settings
@@ -16,6 +16,8 @@ NO_MODEL = (
     "(for example ANTHROPIC_API_KEY or OPENAI_API_KEY), or run `hermes-editor --setup` in a terminal, "
     "or start a local model server such as Ollama."
 )
+
+logger = logging.getLogger(__name__)
 
 
 class Models:
@@ -47,8 +49,12 @@ class Models:
 
     async def warm(self, name: str) -> None:
         """Open the model ahead of its first use; trouble is reported when it is really used."""
-        with contextlib.suppress(ModelError):
+        try:
             await self.open(name)
+        except ModelError as error:
+            logger.info("%s cannot be opened yet: %s", name, error)
+        except Exception:  # boundary: no session may end because getting ready for it failed
+            logger.exception("%s cannot be opened", name)
 
     async def open(self, name: str) -> Model:
         """The model, ready to be asked. Raises `ModelError`, `LoginNeeded` among them."""

@@ -17,7 +17,7 @@ from hermes_acp.agent.hub import Hub
 from hermes_acp.agent.models import Models
 from hermes_acp.agent.options import Choices
 from hermes_acp.agent.recovery import closing_events
-from hermes_acp.agent.turn import Place, Turn
+from hermes_acp.agent.turn import Place, Prepared, Turn
 from hermes_acp.events import (
     Answer,
     Block,
@@ -31,6 +31,7 @@ from hermes_acp.events import (
     Prompt,
     PromptDropped,
     ResourceBlock,
+    SessionStarted,
     Steer,
     Steered,
     StopReason,
@@ -72,14 +73,6 @@ class Services:
     env: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """What a session needs for its first turn and not before."""
-
-    tools: SessionTools
-    surroundings: context.Surroundings
-
-
 class Session:
     """One conversation. `run` must be running for anything to happen."""
 
@@ -110,6 +103,8 @@ class Session:
         self._running: str | None = None
         self._task: asyncio.Task[None] | None = None
         self._loaded = False
+        self._loading = asyncio.Lock()
+        self._choosing = asyncio.Lock()
         self._tasks = asyncio.TaskGroup()
 
     @property
@@ -142,13 +137,15 @@ class Session:
 
     async def set_option(self, option_id: str, value: str) -> None:
         """Set one option, from the next effect or turn on. Raises `BadOption` and `StorageError`."""
-        models = self._services.models.known(self.choices.model)
-        await self._choose(self.choices.with_option(option_id, value, models))
+        async with self._choosing:
+            models = self._services.models.known(self.choices.model)
+            await self._choose(self.choices.with_option(option_id, value, models))
 
     async def set_model(self, name: str) -> None:
         """Switch to any model. Raises `ModelError` when it cannot be opened."""
         await self._services.models.open(name)
-        await self._choose(Choices(self.choices.mode, name, self.choices.effort))
+        async with self._choosing:
+            await self._choose(Choices(self.choices.mode, name, self.choices.effort))
 
     async def set_title(self, title: str) -> None:
         """Name the session."""
@@ -190,7 +187,12 @@ class Session:
             self._tasks.create_task(tools.run()),
             self._tasks.create_task(self._report_problems(tools)),
         ]
-        return Prepared(tools, await context.survey(self.place.cwd, self.place.roots, self._services.env))
+        try:
+            around = await context.survey(self.place.cwd, self.place.roots, self._services.env)
+        except BaseException:
+            await tools.aclose()
+            raise
+        return Prepared(tools, around)
 
     async def _report_problems(self, tools: SessionTools) -> None:
         while True:
@@ -203,7 +205,7 @@ class Session:
         if self._preparing is not None:
             self._preparing.cancel()
             await asyncio.wait([self._preparing])
-            if not self._preparing.cancelled():
+            if not self._preparing.cancelled() and self._preparing.exception() is None:
                 await self._preparing.result().tools.aclose()
         for helper in self._helpers:
             helper.cancel()
@@ -215,7 +217,15 @@ class Session:
         prompt = self._queue.popleft()
         self._running = prompt.turn_id
         self._task = self._tasks.create_task(self._turn(prompt))
+        self._task.add_done_callback(lambda _: self._after_turn(prompt))
         await asyncio.wait([self._task])
+
+    def _after_turn(self, prompt: Prompt) -> None:
+        if self._running is not None:
+            # Cancelled before its first step: the turn's own code never ran.
+            self._running = None
+            self._steering.clear()
+            self.hub.publish(PromptDropped(), prompt.turn_id)
 
     # --- one turn --------------------------------------------------------------------------------
 
@@ -224,7 +234,8 @@ class Session:
             ended = await self._outcome(prompt)
             self._running = None
             while self._steering:
-                self._publish(self._steering.popleft(), prompt.turn_id)
+                self._publish(self._steering[0], prompt.turn_id)
+                self._steering.popleft()
             self._publish(ended, prompt.turn_id)
             await self.hub.flush()
         except StorageError as error:
@@ -258,23 +269,22 @@ class Session:
         assert self._preparing is not None
         self._needed.set()
         model = await self._services.models.open(self.choices.model)
-        if self.title is None:
+        command = commands.parse(prompt.content)
+        if self.title is None and command is None:
             await self.set_title(title_of(prompt.content))
-        ready = await asyncio.shield(self._preparing)
         turn = Turn(
             turn_id=prompt.turn_id,
             hub=self.hub,
             conversation=self._conversation,
             model=model,
             effort=cast("Effort", self.choices.effort),
-            tools=ready.tools,
+            ready=await asyncio.shield(self._preparing),
             approvals=self._approvals,
             place=self.place,
-            surroundings=ready.surroundings,
             max_steps=self._services.max_steps,
             steering=self._steering,
         )
-        if command := commands.parse(prompt.content):
+        if command is not None:
             return await commands.run(turn, self, command)
         return await loop.run(turn)
 
@@ -283,22 +293,31 @@ class Session:
 
         Gives everything that happened. Raises `StorageError`.
         """
-        envelopes = await self._services.journal.read(self.session_id)
-        if self._loaded:
+        async with self._loading:
+            if self._loaded:
+                return await self._services.journal.read(self.session_id)
+            envelopes = await self._take_up()
+            self._loaded = True
             return envelopes
-        self.hub.recover()
+
+    async def _take_up(self) -> list[Envelope]:
+        """Go on where the journal ends: all that it holds. Raises `StorageError`."""
+        await self.hub.settle()
+        envelopes = await self._services.journal.read(self.session_id)
+        last_seq = (envelopes[-1].seq or 0) if envelopes else 0
+        self.hub.recover(last_seq)
         self._conversation = Conversation(envelope.event for envelope in envelopes)
-        self._loaded = True
-        if closing := closing_events(envelope.event for envelope in envelopes):
-            for event in closing:
-                self._publish(event, envelopes[-1].turn_id)
+        if not envelopes:
+            self._publish(SessionStarted(self.row.cwd, self.row.additional_directories), "")
+        for event in closing_events(envelope.event for envelope in envelopes):
+            self._publish(event, envelopes[-1].turn_id)
+        if self.hub.last_seq > last_seq:
             await self.hub.flush()
-            envelopes += await self._services.journal.read(self.session_id, envelopes[-1].seq or 0)
+            envelopes += await self._services.journal.read(self.session_id, last_seq)
         return envelopes
 
     def _publish(self, event: Event, turn_id: str) -> None:
-        self.hub.publish(event, turn_id)
-        self._conversation.apply(event)
+        self._conversation.apply(self.hub.publish(event, turn_id))
 
     # --- operations, one by one ------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -64,13 +64,20 @@ class Opening:
 
 
 @dataclass(frozen=True, slots=True)
-class Shared:
-    """What the sessions of a server share."""
+class Stores:
+    """What is kept on disk."""
 
     table: SessionTable
     journal: Journal
     rules: Rules
     claims: Claims
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What the sessions of a server share. `protected` are the folders of this program."""
+
+    stores: Stores
     execution: Execution
     tools: Callable[[tuple[McpServer, ...], Place], Awaitable[SessionTools]]
     models: Models
@@ -85,18 +92,22 @@ class Sessions:
     def __init__(self, shared: Shared) -> None:
         self._shared = shared
         self._open: dict[str, tuple[Session, asyncio.Task[None]]] = {}
+        self._opening = asyncio.Lock()
         self._tasks = asyncio.TaskGroup()
         self._stopping = asyncio.Event()
 
     async def run(self) -> None:
         """Keep the sessions alive until cancelled, then end them all."""
         async with self._tasks:
-            await self._stopping.wait()
+            try:
+                await self._stopping.wait()
+            finally:
+                await _end(task for _, task in self._open.values())
 
     def get(self, session_id: str) -> Session | None:
-        """The session if it is open."""
-        entry = self._open.get(session_id)
-        return entry[0] if entry else None
+        """The session if it is open and not about to close."""
+        session, task = self._open.get(session_id, (None, None))
+        return None if task is None or task.cancelling() else session
 
     async def create(self, opening: Opening) -> Session:
         """Make a session. Raises `BadPlace`, `LoginNeeded` and `StorageError`."""
@@ -117,8 +128,13 @@ class Sessions:
             created_at=now,
             updated_at=now,
         )
-        await asyncio.to_thread(self._shared.claims.claim, row.session_id)
-        await self._shared.table.create(row)
+        self._check_bound()
+        await asyncio.to_thread(self._shared.stores.claims.claim, row.session_id)
+        try:
+            await self._shared.stores.table.create(row)
+        except BaseException:
+            self._shared.stores.claims.release(row.session_id)
+            raise
         self._tasks.create_task(self._shared.models.warm(model))
         session = self._start(row, roots, opening, seq=0)
         session.hub.publish(SessionStarted(opening.cwd, opening.additional_directories))
@@ -129,65 +145,92 @@ class Sessions:
 
         Raises `UnknownSession`, `SessionInUse`, `BadPlace` and `StorageError`.
         """
-        row = await self._shared.table.get(session_id)
+        row = await self._shared.stores.table.get(session_id)
         if row is None:
             raise UnknownSession(f"There is no session {session_id!r}.")
         real_cwd, roots = await _check(opening)
         if real_cwd != row.real_cwd:
             raise BadPlace(f"This session belongs to {row.cwd}, not to {opening.cwd}.")
-        if (session := self.get(session_id)) is not None:
-            if session.busy or session.hub.watched:
+        async with self._opening:
+            session = self.get(session_id)
+            if session is not None and (session.busy or session.hub.watched):
                 return session
             await self.close(session_id)
-        await asyncio.to_thread(self._shared.claims.claim, session_id)
+            self._check_bound()
+            await asyncio.to_thread(self._shared.stores.claims.claim, session_id)
+            try:
+                return await self._take_up(session_id, roots, opening)
+            except BaseException:
+                self._shared.stores.claims.release(session_id)
+                raise
+
+    async def _take_up(self, session_id: str, roots: tuple[str, ...], opening: Opening) -> Session:
+        """Start a claimed session as it is now that nobody else can change it any more."""
+        row = await self._shared.stores.table.get(session_id)
+        if row is None:
+            raise UnknownSession(f"There is no session {session_id!r} any more.")
         if opening.additional_directories != row.additional_directories:
             row = replace(row, additional_directories=opening.additional_directories)
-            await self._shared.table.set_directories(session_id, opening.additional_directories)
-        last_seq = await self._shared.journal.last_seq(session_id)
+            await self._shared.stores.table.set_directories(session_id, opening.additional_directories)
+        last_seq = await self._shared.stores.journal.last_seq(session_id)
         return self._start(row, roots, opening, last_seq)
 
     async def page(self, cwd: str | None, cursor: str | None) -> Page:
         """A page of all sessions, newest first. Raises `BadCursor` and `StorageError`."""
         real_cwd = None if cwd is None else await asyncio.to_thread(os.path.realpath, cwd)
-        return await self._shared.table.page(real_cwd, cursor)
+        return await self._shared.stores.table.page(real_cwd, cursor)
 
     async def close(self, session_id: str) -> bool:
         """End the session's turn and free what it holds; False when it was not open."""
-        entry = self._open.pop(session_id, None)
+        entry = self._open.get(session_id)
         if entry is None:
             return False
-        entry[1].cancel()
-        await asyncio.wait([entry[1]])
+        await _end([entry[1]])
+        self._forget(session_id, entry[1])
         return True
 
     async def delete(self, session_id: str) -> bool:
-        """Close the session and forget it; False when there was none."""
-        await self.close(session_id)
-        return await self._shared.table.delete(session_id)
+        """Close the session and forget it; False when there was none.
 
-    def _start(self, row: SessionRow, roots: tuple[str, ...], opening: Opening, seq: int) -> Session:
+        Raises `SessionInUse` when another process has it open, and `StorageError`.
+        """
+        async with self._opening:
+            await self.close(session_id)
+            if await self._shared.stores.table.get(session_id) is None:
+                return False
+            await asyncio.to_thread(self._shared.stores.claims.claim, session_id)
+            try:
+                return await self._shared.stores.table.delete(session_id)
+            finally:
+                self._shared.stores.claims.release(session_id)
+
+    def _check_bound(self) -> None:
         if len(self._open) >= OPEN_BOUND:
             raise BadPlace(f"{OPEN_BOUND} sessions are open, which is the limit: close some first.")
+
+    def _start(self, row: SessionRow, roots: tuple[str, ...], opening: Opening, seq: int) -> Session:
         shared = self._shared
         loan = opening.lend(row.session_id) if opening.lend else Loan()
         documents = Documents(roots, loan.files)
         place = Place(row.real_cwd, roots, documents, loan.execution or shared.execution)
-        hub = Hub(row.session_id, shared.journal, seq, row.updated_at)
+        hub = Hub(row.session_id, shared.stores.journal, seq, row.updated_at)
         approvals = Approvals(
             session_id=row.session_id,
             project=row.project,
             roots=roots,
             protected=shared.protected,
             mode=cast("Mode", row.mode),
-            store=shared.rules,
+            store=shared.stores.rules,
             answerable=lambda: hub.answerable,
         )
         services = Services(
-            shared.journal, shared.table, shared.models, shared.settings.max_steps, shared.env
+            shared.stores.journal, shared.stores.table, shared.models, shared.settings.max_steps, shared.env
         )
         tools = partial(shared.tools, opening.mcp_servers, place)
         session = Session(row, services, place, tools, hub, approvals)
-        self._open[row.session_id] = (session, self._tasks.create_task(self._live(session)))
+        task = self._tasks.create_task(self._live(session))
+        task.add_done_callback(partial(self._forget, row.session_id))
+        self._open[row.session_id] = (session, task)
         return session
 
     async def _live(self, session: Session) -> None:
@@ -195,9 +238,22 @@ class Sessions:
             await session.run()
         except Exception:  # boundary: a broken session ends alone
             logger.exception("session %s ended", session.session_id)
-        finally:
-            self._shared.claims.release(session.session_id)
-            self._open.pop(session.session_id, None)
+
+    def _forget(self, session_id: str, task: asyncio.Task[None]) -> None:
+        """The session has ended; it may have been opened anew meanwhile."""
+        if self._open.get(session_id, (None, None))[1] is task:
+            del self._open[session_id]
+            self._shared.stores.claims.release(session_id)
+
+
+async def _end(tasks: Iterable[asyncio.Task[None]]) -> None:
+    """Cancel each task, once, and wait until all have ended."""
+    running = list(tasks)
+    for task in running:
+        if not task.cancelling():
+            task.cancel()
+    if running:
+        await asyncio.wait(running)
 
 
 async def _check(opening: Opening) -> tuple[str, tuple[str, ...]]:

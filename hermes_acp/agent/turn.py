@@ -26,6 +26,14 @@ class Place:
     execution: Execution
 
 
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What a session needs for its first turn and not before."""
+
+    tools: SessionTools
+    surroundings: Surroundings
+
+
 @dataclass(slots=True)
 class Turn:
     """One turn of one session."""
@@ -35,29 +43,33 @@ class Turn:
     conversation: Conversation
     model: Model
     effort: Effort
-    tools: SessionTools
+    ready: Prepared
     approvals: Approvals
     place: Place
-    surroundings: Surroundings
     max_steps: int
     steering: deque[Steered] = field(default_factory=deque[Steered])
 
+    @property
+    def tools(self) -> SessionTools:
+        """What the model can do."""
+        return self.ready.tools
+
     def publish(self, event: Event) -> None:
         """Tell the windows and remember for the model. Raises `StorageError`."""
-        self.hub.publish(event, self.turn_id)
-        self.conversation.apply(event)
+        self.conversation.apply(self.hub.publish(event, self.turn_id))
 
     def join_steering(self) -> bool:
         """Take in what the user said meanwhile; whether there was anything."""
         joined = bool(self.steering)
         while self.steering:
-            self.publish(self.steering.popleft())
+            self.publish(self.steering[0])
+            self.steering.popleft()
         return joined
 
     def request(self, tools: tuple[ToolSpec, ...]) -> Request:
         """The next request to the model."""
         return Request(
-            system=self.surroundings.system(self.approvals.mode),
+            system=self.ready.surroundings.system(self.approvals.mode),
             messages=self.conversation.messages,
             tools=tools,
             effort=self.effort,

@@ -118,7 +118,7 @@ class Agent:
         while not self._received:
             data = await self._stdout.read(READ_SIZE)
             if not data:
-                raise AgentGone(await self._process.wait())
+                raise AgentGone(await self.close())
             frames = self._framer.feed(data)
             self._received.extend(messages.decode(frame) for frame in frames if isinstance(frame, bytes))
         return self._received.popleft()

@@ -9,6 +9,8 @@ from typing import Protocol, TypeAlias, cast
 
 Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # pyright: ignore[reportPrivateUsage]
 
+PROGRAM = "hermes-editor"
+
 SUCCESS = 0
 FAILURE = 1
 """The exit code when something could not be done; standard error says why."""

@@ -12,9 +12,8 @@ from importlib import import_module
 from typing import NoReturn, cast
 
 from hermes_acp import __version__, config
-from hermes_acp.cli.command import BAD_USAGE, INTERRUPTED, SUCCESS, Command
+from hermes_acp.cli.command import BAD_USAGE, INTERRUPTED, PROGRAM, SUCCESS, Command
 
-PROGRAM = "hermes-editor"
 SETUP = "--setup"
 WIZARD = "hermes_acp.cli.wizard"
 

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import os
 import signal
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol, TextIO, cast
+from typing import Literal, cast
 
 from hermes_acp import config
 from hermes_acp.cli.acp_client import Agent, AgentError, AgentGone, Unanswered, start
 from hermes_acp.cli.command import BAD_USAGE, FAILURE, INTERRUPTED, SUCCESS, Subparsers
-from hermes_acp.cli.screen import one_line, safe, tolerate
+from hermes_acp.cli.run_output import End, JsonOutput, Output, TextOutput
+from hermes_acp.cli.screen import one_line, tolerate
 from hermes_acp.server.messages import AUTH_REQUIRED, Json
 
 NO_MODEL = 3
@@ -37,9 +37,6 @@ CANCEL_SECONDS = 5.0
 """How long the agent may take to end a cancelled turn."""
 STDIN = "-"
 NOBODY = "Nobody is here to answer: this client runs without a person."
-ADVICE = (
-    "nobody is here to allow this; use --mode accept_edits for edits, or give a lasting answer in an editor"
-)
 
 EPILOG = """\
 exit codes: 0 done, 1 error, 2 wrong usage or settings, 3 no model or key, 4 the model refused,
@@ -51,24 +48,6 @@ class _Request:
     prompt: str
     cwd: str
     mode: Literal["ask", "plan", "accept_edits"] | None
-
-
-@dataclass(frozen=True, slots=True)
-class _End:
-    """How the turn ended: `reason` is the stop reason, or `error` with a message."""
-
-    reason: str
-    code: int
-    session_id: str = ""
-    error: str | None = None
-
-
-class _Output(Protocol):
-    def show(self, session_id: str, update: Json) -> None: ...
-
-    def unanswered(self, title: str) -> None: ...
-
-    def end(self, end: _End) -> None: ...
 
 
 def register(subparsers: Subparsers) -> None:
@@ -89,9 +68,11 @@ def register(subparsers: Subparsers) -> None:
 
 def run(args: argparse.Namespace, env: Mapping[str, str]) -> int:
     """Run the turn. Returns the exit code."""
-    cwd = os.path.realpath(args.cwd or Path.cwd())
-    if not Path(cwd).is_dir():
-        return _misuse(f"{one_line(args.cwd)} is not a folder: --cwd names the one to work in.")
+    cwd = _folder(args.cwd or os.curdir)
+    if cwd is None:
+        return _misuse(
+            f"{one_line(args.cwd or 'This folder')} is not a folder: --cwd names the one to work in."
+        )
     prompt = sys.stdin.buffer.read().decode("utf-8", "replace") if args.prompt == STDIN else args.prompt
     # An argument that is not valid UTF-8 arrives with lone surrogates, which no model takes.
     prompt = prompt.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
@@ -100,13 +81,13 @@ def run(args: argparse.Namespace, env: Mapping[str, str]) -> int:
     if args.model:
         env = {**env, f"{config.PREFIX}MODEL": args.model}
     tolerate(sys.stdout)
-    output: _Output = _JsonOutput(sys.stdout) if args.json else _TextOutput(sys.stdout, sys.stderr)
+    output: Output = JsonOutput(sys.stdout) if args.json else TextOutput(sys.stdout, sys.stderr)
     end = asyncio.run(_run(_Request(prompt, cwd, args.mode), output, env))
     output.end(end)
     return end.code
 
 
-async def _run(request: _Request, output: _Output, env: Mapping[str, str]) -> _End:
+async def _run(request: _Request, output: Output, env: Mapping[str, str]) -> End:
     """The turn, or why there is none."""
     interrupts = _Interrupts()
     try:
@@ -115,17 +96,17 @@ async def _run(request: _Request, output: _Output, env: Mapping[str, str]) -> _E
                 return await _turn(agent, request, interrupts)
     except AgentError as error:
         code = NO_MODEL if error.code == AUTH_REQUIRED else FAILURE
-        return _End("error", code, interrupts.session_id, str(error))
+        return End("error", code, interrupts.session_id, str(error))
     except AgentGone as error:
         code = BAD_USAGE if error.code == BAD_USAGE else FAILURE
-        return _End("error", code, interrupts.session_id, str(error))
+        return End("error", code, interrupts.session_id, str(error))
     except asyncio.CancelledError:
         if not interrupts.count:
             raise
-        return _End("cancelled", INTERRUPTED, interrupts.session_id)
+        return End("cancelled", INTERRUPTED, interrupts.session_id)
 
 
-async def _turn(agent: Agent, request: _Request, interrupts: _Interrupts) -> _End:
+async def _turn(agent: Agent, request: _Request, interrupts: _Interrupts) -> End:
     await agent.initialize("hermes-editor-run", {"session": {"notices": {}}})
     session = await agent.call("session/new", {"cwd": request.cwd, "mcpServers": []})
     session_id = cast("str", session["sessionId"])
@@ -135,7 +116,7 @@ async def _turn(agent: Agent, request: _Request, interrupts: _Interrupts) -> _En
     prompt: list[Json] = [{"type": "text", "text": request.prompt}]
     answer = await agent.call("session/prompt", {"sessionId": session_id, "prompt": prompt})
     reason = str(answer.get("stopReason"))
-    return _End(reason, CODES.get(reason, FAILURE), session_id)
+    return End(reason, CODES.get(reason, FAILURE), session_id)
 
 
 class _Interrupts:
@@ -174,7 +155,7 @@ class _Interrupts:
 class _Nobody:
     """The host of a run: it shows everything and answers nothing."""
 
-    output: _Output
+    output: Output
 
     def show(self, session_id: str, update: Json) -> None:
         self.output.show(session_id, update)
@@ -186,93 +167,13 @@ class _Nobody:
         raise Unanswered(NOBODY)
 
 
-class _TextOutput:
-    """Text for people: the answer on standard output, the rest on standard error."""
-
-    def __init__(self, out: TextIO, err: TextIO) -> None:
-        self._out, self._err = out, err
-        self._message = ""
-        self._at_start = True
-        self._titles: dict[str, str] = {}
-
-    def show(self, session_id: str, update: Json) -> None:  # noqa: ARG002 (the seam's signature)
-        """Print an update."""
-        match update:
-            case {"sessionUpdate": "agent_message_chunk", "content": {"type": "text", "text": str() as text}}:
-                self._text(str(update.get("messageId", "")), text)
-            case {"sessionUpdate": "tool_call" | "tool_call_update", "toolCallId": str() as call_id}:
-                self._call(call_id, update)
-            case {"sessionUpdate": "notice", "title": str() as title}:
-                details = update.get("description")
-                self._line(f"! {title}" + (f": {details}" if details else ""))
-            case _:
-                return
-
-    def unanswered(self, title: str) -> None:
-        """A permission was asked for that nobody can give."""
-        self._line(f"  not allowed: {title} ({ADVICE})")
-
-    def end(self, end: _End) -> None:
-        """Print what went wrong."""
-        if not self._at_start:
-            self._out.write("\n")
-            self._out.flush()
-            self._at_start = True
-        if end.error is not None:
-            self._line(f"hermes-editor: {end.error}")
-        elif end.code:
-            self._line(f"hermes-editor: the turn ended with {end.reason}")
-
-    def _text(self, message_id: str, text: str) -> None:
-        if message_id != self._message and self._message:
-            self._out.write("\n" if self._at_start else "\n\n")
-        self._message = message_id
-        self._out.write(safe(text) if self._out.isatty() else text)
-        self._out.flush()
-        self._at_start = text.endswith("\n")
-
-    def _call(self, call_id: str, update: Json) -> None:
-        if isinstance(title := update.get("title"), str):
-            self._titles[call_id] = title
-        if (status := update.get("status")) in ("completed", "failed"):
-            mark = "+" if status == "completed" else "x"
-            self._line(f"{mark} {self._titles.pop(call_id, call_id)}")
-
-    def _line(self, text: str) -> None:
-        if not self._at_start and self._out.isatty() and self._err.isatty():
-            self._err.write("\n")
-            self._at_start = True
-        self._err.write(f"{one_line(text)}\n")
-        self._err.flush()
-
-
-class _JsonOutput:
-    """JSON lines for programs: every update as it came, and one result at the end."""
-
-    def __init__(self, out: TextIO) -> None:
-        self._out = out
-
-    def show(self, session_id: str, update: Json) -> None:
-        """Print an update."""
-        self._print({"type": "update", "sessionId": session_id, "update": update})
-
-    def unanswered(self, title: str) -> None:
-        """A permission was asked for that nobody can give."""
-        self._print({"type": "unanswered", "title": title})
-
-    def end(self, end: _End) -> None:
-        """Print the result."""
-        result: Json = {
-            "type": "result",
-            "sessionId": end.session_id,
-            "stopReason": end.reason,
-            "exitCode": end.code,
-        }
-        self._print(result if end.error is None else result | {"error": end.error})
-
-    def _print(self, record: Json) -> None:
-        self._out.write(f"{json.dumps(record)}\n")
-        self._out.flush()
+def _folder(path: str) -> str | None:
+    """The real path of a folder; None when it is none, or is gone."""
+    try:
+        real = os.path.realpath(path)
+    except (OSError, ValueError):
+        return None
+    return real if Path(real).is_dir() else None
 
 
 def _misuse(message: str) -> int:

@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from hermes_acp.cli import editors
-from hermes_acp.cli.command import FAILURE, SUCCESS, Subparsers, fail, table
+from hermes_acp.cli.command import FAILURE, PROGRAM, SUCCESS, Subparsers, fail, table
 from hermes_acp.cli.editors import AGENT, Editor, Entry, Source, Start
 from hermes_acp.cli.json_entry import NotMergeable, merged
 from hermes_acp.cli.whole_file import replace_file
 
-PROGRAM = "hermes-editor"
 NEW_FILE_MODE = 0o644
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import TypeAlias, cast
 
@@ -17,6 +18,11 @@ INTERNAL_ERROR = -32603
 AUTH_REQUIRED = -32000
 NOT_FOUND = -32002
 CANCELLED = -32800
+
+ESCAPE = re.compile(
+    rb"(\\u[dD][89abAB]..\\u[dD][c-fC-F]..|\\u(?![dD][89a-fA-F])....|\\[^u])|\\u[dD][89a-fA-F]..", re.DOTALL
+)
+"""A JSON escape; in its group unless it is half of a surrogate pair."""
 
 Id: TypeAlias = int | str | None
 Json: TypeAlias = "dict[str, object]"
@@ -71,7 +77,7 @@ Message: TypeAlias = Request | Notification | Response | Malformed
 def decode(frame: bytes) -> Message:
     """Read one frame; never raises."""
     try:
-        value = from_json(frame, allow_inf_nan=False)
+        value = _parse(frame)
     except ValueError as error:
         return Malformed(None, Error(PARSE_ERROR, f"This is not valid JSON: {error}"))
     if isinstance(value, list):
@@ -79,6 +85,18 @@ def decode(frame: bytes) -> Message:
     if not isinstance(value, dict):
         return Malformed(None, Error(INVALID_REQUEST, "A message must be a JSON object."))
     return _classify(cast("Json", value))
+
+
+def _parse(frame: bytes) -> object:
+    """The value of a frame; raises `ValueError`."""
+    try:
+        return from_json(frame, allow_inf_nan=False)
+    except ValueError:
+        # An editor that cuts text in the middle of a character writes half of a surrogate pair.
+        mended = ESCAPE.sub(lambda found: found[1] or b"\\ufffd", frame)
+        if mended == frame:
+            raise
+        return from_json(mended, allow_inf_nan=False)
 
 
 def _classify(message: Json) -> Message:

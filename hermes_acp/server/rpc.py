@@ -26,6 +26,10 @@ INBOUND_BOUND = 1_024
 """Calls of the other side that may be under way at once; one more is answered with an error."""
 OUTBOUND_BOUND = 1_024
 """Requests of ours that may wait for an answer at once."""
+LAST_CALLS = 0.3
+"""Seconds in which calls can still be answered after the input has ended."""
+END_GRACE = 0.3
+"""Seconds that calls may still take when the input has ended."""
 
 Method: TypeAlias = Callable[..., Awaitable[Result]]
 Work: TypeAlias = Callable[["asyncio.Task[None] | None"], Coroutine[None, None, None]]
@@ -106,10 +110,12 @@ class Peer:
         self._tasks = asyncio.TaskGroup()
 
     async def run(self, body: Callable[[], Awaitable[None]]) -> None:
-        """Serve while `body` (which feeds `receive`) runs; then cancel everything under way."""
+        """Serve while `body` (which feeds `receive`) runs; then cancel what is still under way."""
         try:
             async with self._tasks:
                 await body()
+                if self._lanes:
+                    await asyncio.wait(list(self._lanes.values()), timeout=LAST_CALLS)
                 self._close()
                 raise _Ended
         except* _Ended:
@@ -145,6 +151,11 @@ class Peer:
     def reject(self, error: Error) -> None:
         """Answer something unreadable."""
         self._write(messages.failure(None, error))
+
+    async def _settle(self) -> None:
+        """Give what was asked right before the end a moment to be answered."""
+        if running := [task for task in self._serving.values() if task is not None and not task.done()]:
+            await asyncio.wait(running, timeout=END_GRACE)
 
     def _close(self) -> None:
         self._closed = True

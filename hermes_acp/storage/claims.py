@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 from pathlib import Path
@@ -38,8 +39,13 @@ class Claims:
                 f"This session is open in another window (process {owner}). "
                 "Close it there, then open it here."
             ) from None
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, str(os.getpid()).encode(), 0)
+        except OSError as error:
+            os.close(handle)
+            raise StorageError(f"{self._folder} cannot hold locks: {error}.") from error
+        # The owner's number only makes the message above nicer: a full disk must not stop anybody.
+        with contextlib.suppress(OSError):
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, str(os.getpid()).encode(), 0)
         self._held[session_id] = handle
 
     def release(self, session_id: str) -> None:

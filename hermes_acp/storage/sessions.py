@@ -12,6 +12,7 @@ from hermes_acp.storage.database import Database, Row, Value
 
 PAGE = 50
 """Sessions on one page of a listing."""
+BAD_CURSOR = "The cursor is not one that a listing gave: list from the beginning, without a cursor."
 
 COLUMNS = (
     "session_id, project, cwd, real_cwd, additional_directories, "
@@ -151,6 +152,6 @@ def _decode(cursor: str) -> tuple[float, str]:
             case [float() | int() as updated_at, str() as session_id]:
                 return float(updated_at), session_id
             case _:
-                raise BadCursor(cursor)
+                raise BadCursor(BAD_CURSOR)
     except (UnicodeEncodeError, binascii.Error, orjson.JSONDecodeError) as error:
-        raise BadCursor(cursor) from error
+        raise BadCursor(BAD_CURSOR) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
@@ -41,6 +42,7 @@ class Audit:
     def __init__(self) -> None:
         self.problems: list[str] = []
         self._waiting: dict[Id, Json] = {}
+        self._excused: set[Id] = set()
         self._asked: dict[Id, str] = {}
         self._sessions: dict[str, Conversation] = {}
 
@@ -55,18 +57,26 @@ class Audit:
             return
         request_id = _key(message["id"])
         self._waiting[request_id] = message
-        session = self._sessions.get((message.get("params") or {}).get("sessionId", ""))
+        session_id = _session_id(message)
+        session = self._sessions.get(session_id)
         match message["method"]:
             case "session/prompt" if session is not None:
                 session.prompts.add(request_id)
                 session.unprompted = False
             case "session/load":
-                session = self._sessions.setdefault(message["params"]["sessionId"], Conversation())
+                session = self._sessions.setdefault(session_id, Conversation())
                 session.replaying = request_id
             case "_session/steering" if session is not None:
                 session.unprompted = True
             case _:
                 pass
+
+    def excuse(self, line: bytes) -> None:
+        """The client wrote a line that may or may not be a message: an answer to it is no surprise."""
+        try:
+            self._excused.add(_key(json.loads(line)["id"]))
+        except (ValueError, TypeError, KeyError, IndexError, RecursionError):
+            return
 
     # --- what the agent wrote --------------------------------------------------------------------
 
@@ -102,16 +112,16 @@ class Audit:
         request_id = _key(message["id"])
         request = self._waiting.pop(request_id, None)
         if request is None:
-            if message["id"] is not None:
+            if message["id"] is not None and request_id not in self._excused:
                 self._blame("an answer to a request that was not waiting", message)
             return
-        method, params = request["method"], request.get("params") or {}
+        method = request["method"]
         if "result" in message and (definition := schema.by_method("Response", "agent").get(method)):
             self._check(definition, message["result"], message)
         if method in OPENING and "result" in message:
-            session_id = message["result"].get("sessionId") or params["sessionId"]
-            session = self._sessions.setdefault(session_id, Conversation())
-        session = self._sessions.get(params.get("sessionId", "") if isinstance(params, dict) else "")
+            opened = message["result"].get("sessionId") or _session_id(request)
+            self._sessions.setdefault(opened, Conversation())
+        session = self._sessions.get(_session_id(request))
         if session is None:
             return
         if method == "session/prompt":
@@ -119,7 +129,7 @@ class Audit:
         if session.replaying == request_id:
             session.replaying = None
         if not session.prompts and not session.unprompted:
-            self._nothing_open(params["sessionId"], session)
+            self._nothing_open(_session_id(request), session)
 
     def _request(self, message: Json) -> None:
         definition = schema.by_method("Request", "client").get(message["method"])
@@ -174,6 +184,12 @@ class Audit:
 
     def _blame(self, wrong: str, message: Json) -> None:
         self.problems.append(f"{wrong}: {message}")
+
+
+def _session_id(message: Json) -> str:
+    params = message.get("params")
+    session_id = params.get("sessionId") if isinstance(params, dict) else None
+    return session_id if isinstance(session_id, str) else ""
 
 
 def _key(value: Any) -> Id:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
+import psutil
 import pytest
 
+from hermes_acp import config
 from tests.acp.audit import Audit
 
 Json = dict[str, Any]
@@ -135,13 +136,18 @@ class Agent(asyncio.SubprocessProtocol):
     """The started command. Lines are kept in order and audited as they come."""
 
     lines: list[Json] = field(default_factory=list)
+    transcript: list[Json] = field(default_factory=list)
+    """Both directions, in order: `{"in": …}` and `{"out": …}`."""
+    answered: set[Any] = field(default_factory=set)
+    """The ids of all answers."""
     asked: list[Asked] = field(default_factory=list)
     handlers: dict[str, Handler] = field(default_factory=dict)
     audit: Audit | None = field(default_factory=Audit)
     stderr: str = ""
     initialized: Json = field(default_factory=dict)
+    last_id: int = 0
+    """The id of the request begun last."""
     _rest: bytes = b""
-    _next_id: int = 0
     _waiting: dict[Any, asyncio.Future[Any]] = field(default_factory=dict)
     _watchers: list[tuple[Callable[[], object], asyncio.Future[Any]]] = field(default_factory=list)
     _transport: asyncio.SubprocessTransport | None = None
@@ -150,6 +156,7 @@ class Agent(asyncio.SubprocessProtocol):
 
     def send(self, message: Json) -> None:
         """Write one message."""
+        self.transcript.append({"in": message})
         if self.audit is not None:
             self.audit.sent(message)
         self.send_bytes(json.dumps(message).encode() + b"\n")
@@ -166,12 +173,21 @@ class Agent(asyncio.SubprocessProtocol):
     def begin(self, method: str, params: object = None, *, request_id: Any = None) -> asyncio.Future[Any]:
         """Send a request; the future is its result, or raises `AgentError`."""
         if request_id is None:
-            self._next_id += 1
-            request_id = self._next_id
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._waiting[type(request_id), request_id] = future
+            self.last_id += 1
+            request_id = self.last_id
+        future = self.expect(request_id)
         self.send({"jsonrpc": "2.0", "id": request_id, "method": method, "params": params})
         return future
+
+    def expect(self, request_id: Any) -> asyncio.Future[Any]:
+        """One more answer under this id."""
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._waiting[type(request_id), request_id] = future
+        return future
+
+    def stop_reading(self) -> None:
+        """Leave in the pipe what the agent writes from now on."""
+        cast("asyncio.ReadTransport", self.transport.get_pipe_transport(1)).pause_reading()
 
     async def request(self, method: str, params: object = None, *, request_id: Any = None) -> Any:
         """Send a request and wait for its result. Raises `AgentError`."""
@@ -259,6 +275,26 @@ class Agent(asyncio.SubprocessProtocol):
         if self.exit_code is None:
             self.transport.kill()
 
+    async def end(self) -> None:
+        """Make sure that it is gone."""
+        self.kill()
+        await self.exited()
+        self.transport.close()
+
+    async def problems(self) -> list[str]:
+        """What was wrong since the last test, when nothing should be under way any more."""
+        found = ["standard error:\n" + self.stderr] if "Traceback" in self.stderr else []
+        try:
+            if self.exit_code is None and self.audit is not None:
+                await self.settle()
+        except (TimeoutError, ConnectionError) as error:
+            found.append(str(error))
+        if self.audit is not None:
+            if self.exit_code is None:
+                self.audit.finish()
+            found += self.audit.problems
+        return found
+
     # --- what the process does (asyncio.SubprocessProtocol) --------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -286,9 +322,11 @@ class Agent(asyncio.SubprocessProtocol):
 
     def _take(self, message: Json) -> None:
         self.lines.append(message)
+        self.transcript.append({"out": message})
         if self.audit is not None:
             self.audit.received(message)
         if "method" not in message:
+            self.answered.add(message["id"])
             self._settle_request(message)
         elif "id" in message:
             asked = Asked(self, message["id"], message["method"], message["params"])
@@ -325,72 +363,75 @@ def _refuse(asked: Asked) -> None:
     asked.fail(-32601, f"this client does not serve {asked.method}")
 
 
-async def start(home: Path, env: Mapping[str, str] | None = None, *words: str, audit: bool = True) -> Agent:
-    """Start the command with an environment that holds nothing of ours but `env`."""
-    home.mkdir(parents=True, exist_ok=True)
-    clean = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}  # noqa: TID251
-    clean |= {
+@dataclass
+class Pool:
+    """Started commands. Those of `get` are shared by tests: one for each set of capabilities and variables."""
+
+    home: Path
+    model: str
+    _shared: dict[str, Agent] = field(default_factory=dict)
+    _started: list[Agent] = field(default_factory=list)
+
+    async def get(self, capabilities: Json | None = None, **env: str) -> Agent:
+        """A command that has been through `initialize`, with a clean audit."""
+        key = json.dumps([capabilities, env], sort_keys=True)
+        agent = self._shared.get(key)
+        if agent is None or agent.exit_code is not None:
+            agent = await self.start(self.home / f"agent{len(self._started)}", env)
+            await agent.initialize(capabilities)
+            self._shared[key] = agent
+        agent.handlers.clear()
+        agent.asked.clear()
+        return agent
+
+    async def start(
+        self, home: Path, env: Mapping[str, str] | None = None, *words: str, audit: bool = True
+    ) -> Agent:
+        """A command of the test's own, in an environment that holds nothing of ours but `env`."""
+        home.mkdir(parents=True, exist_ok=True)
+        _, agent = await asyncio.get_running_loop().subprocess_exec(
+            lambda: Agent(audit=Audit() if audit else None),
+            *(sys.executable, "-m", "hermes_acp", *(words or ("acp",))),
+            env=environment(home) | {"HERMES_EDITOR_MODEL": self.model} | dict(env or {}),
+            cwd=home,
+        )
+        self._started.append(agent)
+        return agent
+
+    async def check(self) -> None:
+        """After a test: nothing is under way, and every rule was kept."""
+        problems = [problem for agent in list(self._started) for problem in await self._check(agent)]
+        if problems:
+            pytest.fail("\n".join(problem[-3000:] for problem in problems), pytrace=False)
+
+    async def _check(self, agent: Agent) -> list[str]:
+        problems = await agent.problems()
+        if problems or agent.exit_code is not None or agent not in self._shared.values():
+            self._shared = {key: item for key, item in self._shared.items() if item is not agent}
+            self._started.remove(agent)
+            await agent.end()
+        return problems
+
+    async def close(self) -> None:
+        """End them all."""
+        for agent in self._started:
+            await agent.end()
+
+
+def is_alive(process: psutil.Process) -> bool:
+    """Whether it still runs; one that nobody has collected yet is dead."""
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def environment(home: Path) -> dict[str, str]:
+    """The variables of a command under test."""
+    outside = config.environment()
+    return {name: outside[name] for name in KEPT_VARIABLES if name in outside} | {
         "HOME": str(home),
         "HERMES_EDITOR_HOME": str(home / "hermes"),
         "HERMES_EDITOR_ALLOW_REAL_MODELS": "0",
         "PYTHONPATH": str(GUARD),
     }
-    _, agent = await asyncio.get_running_loop().subprocess_exec(
-        lambda: Agent(audit=Audit() if audit else None),
-        sys.executable,
-        "-m",
-        "hermes_acp",
-        *(words or ("acp",)),
-        env=clean | dict(env or {}),
-        cwd=home,
-    )
-    return agent
-
-
-@dataclass
-class Pool:
-    """Started commands that tests share: one for each set of capabilities and variables."""
-
-    home: Path
-    model: str
-    running: dict[str, Agent] = field(default_factory=dict)
-
-    async def get(self, capabilities: Json | None = None, **env: str) -> Agent:
-        """A command that has been through `initialize`, with a clean audit."""
-        key = json.dumps([capabilities, env], sort_keys=True)
-        agent = self.running.get(key)
-        if agent is None or agent.exit_code is not None:
-            home = self.home / f"agent{len(self.running)}"
-            agent = await start(home, {"HERMES_EDITOR_MODEL": self.model} | env)
-            await agent.initialize(capabilities)
-            self.running[key] = agent
-        agent.handlers.clear()
-        agent.asked.clear()
-        return agent
-
-    async def check(self) -> None:
-        """After a test: nothing is under way, and every rule was kept."""
-        problems: list[str] = []
-        for key, agent in list(self.running.items()):
-            try:
-                if agent.exit_code is None:
-                    await agent.settle()
-                if agent.audit is not None:
-                    agent.audit.finish()
-                    problems += agent.audit.problems
-                if "Traceback" in agent.stderr:
-                    problems.append(agent.stderr)
-            except TimeoutError as error:
-                problems.append(str(error))
-            if problems or agent.exit_code is not None:
-                agent.kill()
-                del self.running[key]
-        if problems:
-            pytest.fail("\n".join(problem[-3000:] for problem in problems), pytrace=False)
-
-    async def close(self) -> None:
-        """End them all."""
-        for agent in self.running.values():
-            agent.kill()
-            await agent.exited()
-            agent.transport.close()

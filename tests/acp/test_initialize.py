@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.acp.harness import Agent, AgentError, Pool, start
+from tests.acp.harness import Agent, AgentError, Pool
 from tests.acp.script import says
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -73,7 +73,7 @@ async def test_without_a_model_initialize_answers_and_a_session_asks_for_a_login
 
 @requirement("initialize.first")
 async def test_nothing_is_served_before_initialize(tmp_path: Path, agents: Pool) -> None:
-    agent = await start(tmp_path / "home", {"HERMES_EDITOR_MODEL": agents.model})
+    agent = await agents.start(tmp_path / "home")
     with pytest.raises(AgentError) as caught:
         await agent.new(tmp_path)
     assert caught.value.code == -32600
@@ -95,7 +95,9 @@ async def test_nothing_is_served_before_initialize(tmp_path: Path, agents: Pool)
         {"fs": {"readTextFile": 1}, "somethingNew": {"x": 1}, "_meta": {"anything": True}},
     ],
 )
-async def test_capabilities_of_any_shape_do_not_stop_the_handshake(agent: Agent, capabilities: object) -> None:
+async def test_capabilities_of_any_shape_do_not_stop_the_handshake(
+    agent: Agent, capabilities: object
+) -> None:
     answer = await agent.request(
         "initialize",
         {"protocolVersion": 1, "clientCapabilities": capabilities, "clientInfo": None, "unknown": [1]},
@@ -158,7 +160,14 @@ async def test_steering_is_advertised_where_other_agents_advertise_it(agent: Age
 @requirement("errors.unstable")
 @pytest.mark.parametrize(
     "method",
-    ["session/fork", "session/archive", "session/set_title", "session/status", "providers/list", "auth/status"],
+    [
+        "session/fork",
+        "session/archive",
+        "session/set_title",
+        "session/status",
+        "providers/list",
+        "auth/status",
+    ],
 )
 async def test_unstable_methods_are_not_served(agent: Agent, method: str) -> None:
     with pytest.raises(AgentError) as caught:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.acp.harness import Agent, AgentError, Pool, Session, choosing, start
+from tests.acp.harness import Agent, AgentError, Pool, Session, choosing
 from tests.acp.script import calls, says
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -83,7 +83,9 @@ async def test_a_folder_that_cannot_be_used_is_refused_with_a_reason(
     with pytest.raises(AgentError) as caught:
         await agent.request("session/new", {"cwd": folder, "mcpServers": []})
     assert caught.value.code == -32602
-    assert "cwd" in caught.value.message or "folder" in caught.value.message or "exist" in caught.value.message
+    assert (
+        "cwd" in caught.value.message or "folder" in caught.value.message or "exist" in caught.value.message
+    )
 
 
 @requirement("session.cwd")
@@ -147,14 +149,13 @@ async def test_load_replays_the_whole_conversation_before_it_answers(
 
 @requirement("session.load")
 async def test_a_session_goes_on_in_another_process(tmp_path: Path, agents: Pool, cwd: Path) -> None:
-    env = {"HERMES_EDITOR_MODEL": agents.model}
-    first = await start(tmp_path / "home", env)
+    first = await agents.start(tmp_path / "home")
     await first.initialize()
     session = await first.new(cwd)
     await session.prompt("hello")
     first.end_input()
     assert await first.exited() == 0
-    second = await start(tmp_path / "home", env)
+    second = await agents.start(tmp_path / "home")
     await second.initialize()
     again, replayed = await load(second, session)
     assert [item["content"]["text"] for item in without_times(replayed)] == ["hello", "Hello to you."]
@@ -165,13 +166,12 @@ async def test_a_session_goes_on_in_another_process(tmp_path: Path, agents: Pool
 
 @requirement("session.survives")
 async def test_an_empty_session_outlives_a_killed_process(tmp_path: Path, agents: Pool, cwd: Path) -> None:
-    env = {"HERMES_EDITOR_MODEL": agents.model}
-    first = await start(tmp_path / "home", env)
+    first = await agents.start(tmp_path / "home")
     await first.initialize()
     session = await first.new(cwd)
     first.kill()
     await first.exited()
-    second = await start(tmp_path / "home", env)
+    second = await agents.start(tmp_path / "home")
     await second.initialize()
     listed = await second.request("session/list", {})
     assert [item["sessionId"] for item in listed["sessions"]] == [session.id]
@@ -186,15 +186,14 @@ async def test_an_empty_session_outlives_a_killed_process(tmp_path: Path, agents
 async def test_a_turn_that_a_kill_broke_off_is_closed_honestly(
     tmp_path: Path, agents: Pool, cwd: Path
 ) -> None:
-    env = {"HERMES_EDITOR_MODEL": agents.model}
-    first = await start(tmp_path / "home", env)
+    first = await agents.start(tmp_path / "home")
     await first.initialize()
     session = await first.new(cwd)
     session.begin("write")
     await first.until(lambda: session.of("tool_call"), "a tool call")
     first.kill()
     await first.exited()
-    second = await start(tmp_path / "home", env)
+    second = await agents.start(tmp_path / "home")
     await second.initialize()
     again, replayed = await load(second, session)
     updates = without_times(replayed)
@@ -315,8 +314,7 @@ async def test_a_deleted_session_is_gone_and_deleting_it_again_changes_nothing(
 async def test_a_session_that_another_process_has_open_says_so(
     tmp_path: Path, agents: Pool, cwd: Path
 ) -> None:
-    env = {"HERMES_EDITOR_MODEL": agents.model}
-    first, second = await start(tmp_path / "home", env), await start(tmp_path / "home", env)
+    first, second = await agents.start(tmp_path / "home"), await agents.start(tmp_path / "home")
     await first.initialize()
     await second.initialize()
     session = await first.new(cwd)

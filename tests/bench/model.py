@@ -22,7 +22,9 @@ TEXT = "word "
 
 def event(delta: dict[str, object], finish: str | None = None) -> bytes:
     choice = {"index": 0, "delta": delta, "finish_reason": finish}
-    body = b"data: " + json.dumps({"id": "x", "object": "chat.completion.chunk", "choices": [choice]}).encode()
+    body = (
+        b"data: " + json.dumps({"id": "x", "object": "chat.completion.chunk", "choices": [choice]}).encode()
+    )
     return frame(body + b"\n\n")
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from hermes_acp.cli import policy
-from hermes_acp.config import paths
+from hermes_acp.config import ConfigError, paths
 from hermes_acp.policy.rules import Origin, Rule
 from hermes_acp.storage.database import Database
 from hermes_acp.storage.rules import Rules
@@ -135,8 +135,8 @@ def test_a_command_is_explained_with_the_rules_of_the_project(place: Place, caps
 
 def test_a_damaged_database_and_a_wrong_setting_are_sentences(place: Place, capsys: Captured) -> None:
     place.env["HERMES_EDITOR_MODE"] = "yolo"
-    assert place.run("explain", "ls") == 1
-    assert "The setting 'mode'" in capsys.readouterr().err
+    with pytest.raises(ConfigError, match="The setting 'mode'"):
+        place.run("explain", "ls")
     file = paths(place.env).database
     for part in file.parent.glob("*-*"):
         part.unlink()

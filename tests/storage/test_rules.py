@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from hermes_acp.events import Envelope, SessionStarted
 from hermes_acp.policy.rules import Origin, Rule
 from hermes_acp.storage.database import Database
 from hermes_acp.storage.rules import Rules
@@ -79,6 +78,6 @@ async def test_revoking_says_whether_there_was_such_a_rule(rules: Rules) -> None
 async def test_deleting_a_session_ends_its_own_rules_only(rules: Rules, database: Database) -> None:
     table = SessionTable(database)
     row = SessionRow("s1", "/p", "/p", "/p", (), None, "ask", "m", "default", 1.0, 1.0)
-    await table.create(row, Envelope("s1", 1, "", 1.0, SessionStarted("/p")))
+    await table.create(row)
     await table.delete("s1")
     assert await rules.list_all() == [PROJECT, OTHER_SESSION, OTHER_PROJECT]

@@ -229,7 +229,7 @@ class Renderer:
             ]
         if event.locations:
             update["locations"] = [location(item) for item in event.locations]
-        update["rawOutput"] = {"outcome": event.outcome, "text": event.result}
+        update["rawOutput"] = _raw_output(event, told="content" in update)
         for seen in (self._opened, self._running, self._terminals, self._embedded):
             seen.discard(event.call_id)
         self._output.pop(event.call_id, None)
@@ -384,6 +384,14 @@ def _plan_entry(item: PlanEntry) -> Json:
 def _command(item: Command) -> Json:
     command: Json = {"name": item.name, "description": item.description}
     return command if item.hint is None else command | {"input": {"hint": item.hint}}
+
+
+def _raw_output(event: ToolCallFinished, *, told: bool) -> Json:
+    """How the call ended; what the model reads only where the content does not say it already."""
+    output: Json = {"outcome": event.outcome}
+    if event.exit is not None:
+        output |= {"exitCode": event.exit.code, "signal": event.exit.signal}
+    return output if told else output | {"text": event.result}
 
 
 def _raw_input(arguments: str) -> object:

@@ -53,7 +53,9 @@ Directories = Annotated[list[AbsolutePath], NullIsEmpty]
 class Wire(BaseModel):
     """Base: camelCase on the wire, unknown members ignored."""
 
-    model_config = ConfigDict(alias_generator=to_camel, extra="ignore", frozen=True, strict=True)
+    model_config = ConfigDict(
+        alias_generator=to_camel, extra="ignore", frozen=True, strict=True, defer_build=True
+    )
 
 
 # --- content -------------------------------------------------------------------------------------

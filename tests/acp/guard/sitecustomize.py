@@ -1,15 +1,15 @@
 """Loaded by Python at the start of the command under test: a blocked event loop is an error there."""
 
-import atexit
 import importlib.util
 
 from blockbuster import BlockBuster
 
+FATAL = "io.BufferedWriter.write"
+"""The interpreter crashes at its end when this method was patched."""
+
 if importlib.util.find_spec("hermes_acp") is not None:
-    guard = BlockBuster("hermes_acp")
-    for check in guard.functions.values():
-        # The composition of the server, before anybody is served.
+    for name, check in BlockBuster("hermes_acp").functions.items():
+        # The composition of the server runs before anybody is served.
         check.can_block_in("hermes_acp/app.py", {"running"})
-    guard.activate()
-    # The interpreter does not survive its own end with patched built-in types.
-    atexit.register(guard.deactivate)
+        if name != FATAL:
+            check.activate()

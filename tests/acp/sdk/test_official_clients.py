@@ -12,11 +12,11 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-import sdk_script
-from sdk_clients import PythonClient, TypeScriptClient, missing
-from sdk_desk import PATIENCE, CallError, Client, Desk, Json
 
 from hermes_acp import config
+from tests.acp.sdk import script
+from tests.acp.sdk.clients import PythonClient, TypeScriptClient, missing
+from tests.acp.sdk.desk import PATIENCE, CallError, Client, Desk, Json
 
 pytestmark = pytest.mark.slow
 
@@ -97,6 +97,10 @@ class Editor:
             merged |= {name: value for name, value in update.items() if value is not None}
         return merged
 
+    def result(self, session_id: str) -> str:
+        """What the last tool call says it did."""
+        return "".join(item["content"]["text"] for item in self.last_call(session_id)["content"])
+
 
 Connect = Callable[..., AbstractAsyncContextManager[Editor]]
 
@@ -130,10 +134,10 @@ def connect(request: pytest.FixtureRequest, tmp_path: Path) -> Connect:
     return start
 
 
-def _prepare(project: Path, script: Path) -> None:
+def _prepare(project: Path, path: Path) -> None:
     project.mkdir()
     (project / "notes.txt").write_text(NOTES)
-    sdk_script.write(script)
+    script.write(path)
 
 
 async def test_initialize_offers_version_1_and_every_session_capability(connect: Connect) -> None:
@@ -156,7 +160,7 @@ async def test_a_turn_streams_thoughts_and_text_exactly_and_reports_usage(connec
     async with connect() as editor:
         session = await editor.new()
         assert await editor.prompt(session, "hello") == "end_turn"
-        assert editor.text(session) == sdk_script.GREETING
+        assert editor.text(session) == script.GREETING
         assert editor.text(session, "agent_thought_chunk") == "A greeting."
         [usage] = editor.desk.updates(session, "usage_update")
         assert (usage["used"], usage["cost"]) == (48, {"amount": 0.5, "currency": "USD"})
@@ -174,7 +178,7 @@ async def test_an_allowed_edit_shows_its_diff_before_and_after(connect: Connect)
         assert (asked["toolCall"]["toolCallId"], asked["toolCall"]["content"]) == (call["toolCallId"], [diff])
         assert call["locations"] == [{"path": path, "line": 1}]
         assert await asyncio.to_thread(Path(path).read_text) == "bread\neggs\n"
-        assert editor.text(session) == sdk_script.AFTER_TOOL
+        assert editor.text(session) == script.AFTER_TOOL
 
 
 async def test_a_rejected_edit_changes_nothing_and_the_turn_goes_on(connect: Connect) -> None:
@@ -183,7 +187,7 @@ async def test_a_rejected_edit_changes_nothing_and_the_turn_goes_on(connect: Con
         session = await editor.new()
         assert await editor.prompt(session, "edit the notes") == "end_turn"
         assert editor.last_call(session)["status"] == "failed"
-        assert "refused" in editor.last_call(session)["rawOutput"]["text"]
+        assert "refused" in editor.result(session)
         assert await asyncio.to_thread((Path(editor.cwd) / "notes.txt").read_text) == NOTES
 
 
@@ -202,7 +206,7 @@ async def test_files_are_read_and_written_through_the_editor_where_it_offers_tha
         editor.desk.buffers[path] = "unsaved milk\n"
         session = await editor.new()
         assert await editor.prompt(session, "read the notes") == "end_turn"
-        assert "unsaved milk" in editor.last_call(session)["rawOutput"]["text"]
+        assert "unsaved milk" in editor.result(session)
         assert await editor.prompt(session, "edit the notes") == "end_turn"
         assert editor.desk.buffers[path] == "unsaved bread\n"
         written = editor.desk.requests("fs/write_text_file")
@@ -272,10 +276,10 @@ async def test_a_question_is_put_as_a_form_where_the_editor_shows_forms(connect:
         assert await editor.prompt(session, "choose one") == "end_turn"
         [asked] = editor.desk.requests("elicitation/create")
         assert asked["message"] == "Which colour?"
-        assert editor.last_call(session)["rawOutput"]["text"] == "The user answered: blue"
+        assert editor.result(session) == "The user answered: blue"
         editor.desk.fill = None
         assert await editor.prompt(session, "choose again") == "end_turn"
-        assert "declined" in editor.last_call(session)["rawOutput"]["text"]
+        assert "declined" in editor.result(session)
 
 
 async def test_a_question_with_choices_is_put_as_a_permission_elsewhere(connect: Connect) -> None:
@@ -283,7 +287,7 @@ async def test_a_question_with_choices_is_put_as_a_permission_elsewhere(connect:
         editor.desk.choose = "0"
         session = await editor.new()
         assert await editor.prompt(session, "choose one") == "end_turn"
-        assert editor.last_call(session)["rawOutput"]["text"] == "The user answered: red"
+        assert editor.result(session) == "The user answered: red"
 
 
 async def test_cancel_while_the_model_streams(connect: Connect) -> None:
@@ -408,7 +412,7 @@ async def test_resume_replays_nothing_and_goes_on(connect: Connect) -> None:
                 "available_commands_update"
             }
             assert await second.prompt(session, "hello") == "end_turn"
-            assert second.text(session) == sdk_script.GREETING
+            assert second.text(session) == script.GREETING
 
 
 async def test_sessions_are_listed_closed_and_deleted(connect: Connect) -> None:
@@ -442,7 +446,7 @@ async def test_two_sessions_run_side_by_side(connect: Connect) -> None:
             assert await editor.prompt(two, "hello") == "end_turn"
             await editor.cancel(one)
         assert long.result() == "cancelled"
-        assert editor.text(two) == sdk_script.GREETING
+        assert editor.text(two) == script.GREETING
         assert set(editor.text(one).split()) == {"and", "on"}
 
 

@@ -15,7 +15,8 @@ from typing import Any
 import acp
 from acp import schema
 from pydantic import BaseModel
-from sdk_desk import CallError, Client, Desk, Json, Refusal
+
+from tests.acp.sdk.desk import CallError, Client, Desk, Json, Refusal
 
 COMMAND = (sys.executable, "-m", "hermes_acp", "acp")
 LINE_LIMIT = 16 * 1024 * 1024

@@ -1,0 +1,61 @@
+# Everything runs in .venv, which the first target that needs it makes.
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+# The first Python that is new enough: `make PYTHON=/path/to/python3 setup` takes another one.
+NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$name -c '$(NEW_ENOUGH)' 2>/dev/null && echo $$name && break; done)
+
+.PHONY: help setup demo test check bench format clean
+
+help:
+	@echo "make demo     a whole conversation with a scripted model: no key, no network"
+	@echo "make test     all tests; those that need another program say so and are skipped"
+	@echo "make check    format, lint, types, layers and sizes"
+	@echo "make bench    measure speed and memory against the budgets"
+	@echo "make format   format the code"
+	@echo "make setup    only make .venv with the command .venv/bin/hermes-editor"
+	@echo "make clean    remove .venv and caches"
+
+setup: $(READY)
+	@:
+
+# Made anew when the environment does not run, which is so after its Python was removed.
+$(READY): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed, and none was found."; \
+		echo "Install it, or name it: make PYTHON=/path/to/python3 setup"; exit 1; }
+	@$(PYTHON) -c '$(NEW_ENOUGH)' || { echo "$(PYTHON) is older than Python 3.11, which is needed."; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) cannot make environments."; \
+		echo "On Debian and Ubuntu: apt install python3-venv"; exit 1; }
+	@echo "Setting up $(VENV) (the first time takes a minute or two)"
+	@$(BIN)/python -c '$(NEW_ENOUGH)' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --use-pep517 -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: $(READY)
+	@$(BIN)/hermes-editor demo
+
+test: $(READY)
+	$(BIN)/pytest
+
+check: export PYRIGHT_PYTHON_IGNORE_WARNINGS = 1
+check: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+	$(BIN)/pytest tests/test_sizes.py
+
+bench: $(READY)
+	@$(BIN)/python -m tests.bench
+
+format: $(READY)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix-only .
+
+clean:
+	rm -rf $(VENV) .hypothesis .import_linter_cache .pytest_cache .ruff_cache build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""The agent core, driven through its own seam: operations in, events out."""
