@@ -104,6 +104,7 @@ def stdio(protocol: framing.Protocol | None, source: int, target: int) -> int:
     sys.setswitchinterval(SWITCH_INTERVAL)
     # What was imported stays: the collector need not look at it again.
     gc.freeze()
+    gc.enable()
     try:
         asyncio.run(_until_stopped(protocol, source, target))
     except config.ConfigError as error:

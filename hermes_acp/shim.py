@@ -7,6 +7,7 @@ write a byte between two messages.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from importlib import import_module
@@ -32,6 +33,8 @@ def serve(protocol: str | None) -> int:
     source, target = guard()
     # Other packages' pydantic plugins have no business here, and looking for them takes time.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # noqa: TID251 (before any import)
+    # Nothing that imports make is garbage; `app.stdio` lets the collector work again.
+    gc.disable()
     # Imported only now: the descriptors are safe.
     return cast("int", import_module("hermes_acp.app").stdio(protocol, source, target))
 
