@@ -224,7 +224,7 @@ def _set_up() -> None:
     litellm.num_retries = 0
     # Not declared as public, but read from here: an answer may repeat a chunk as often as it likes.
     litellm.REPEATED_STREAMING_CHUNK_LIMIT = sys.maxsize  # pyright: ignore[reportPrivateImportUsage]
-    logging.getLogger("LiteLLM").setLevel(logging.ERROR)
+    logging.getLogger("LiteLLM").setLevel(logging.CRITICAL)
 
 
 _set_up()
