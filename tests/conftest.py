@@ -12,6 +12,8 @@ from blockbuster import BlockBuster
 def event_loop_never_blocks() -> Iterator[None]:
     """A blocking call of ours on the event loop raises `BlockingError` where it happens."""
     guard = BlockBuster("hermes_acp")
+    # The interpreter crashes at its end when this method was patched.
+    del guard.functions["io.BufferedWriter.write"]
     for check in guard.functions.values():
         # The composition of the server runs before anybody is served.
         check.can_block_in("hermes_acp/app.py", {"running"})

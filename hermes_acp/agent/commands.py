@@ -52,25 +52,35 @@ def parse(content: tuple[Block, ...]) -> Invocation | None:
     return Invocation(word[1:], rest.strip()) if known else None
 
 
-async def run(turn: Turn, owner: Owner, command: Invocation) -> StopReason:
-    """Do it and tell the user. Raises `ModelError` and `StorageError`."""
+async def answer(owner: Owner, command: Invocation) -> str | None:
+    """Do what needs no model that works, and say what was done; None for the other commands.
+
+    Raises `ModelError` and `StorageError`.
+    """
+    match command.name:
+        case "model":
+            return await _model(owner, command.rest)
+        case "title":
+            return await _title(owner, command.rest)
+        case "help":
+            return "\n".join(f"- `/{item.name}`: {item.description}" for item in COMMANDS)
+        case _:
+            return None
+
+
+async def run(turn: Turn, command: Invocation) -> StopReason:
+    """Do one of the other commands and tell the user. Raises `ModelError` and `StorageError`."""
     match command.name:
         case "compact":
             await compaction.compact(turn, command.rest)
             text = "The conversation was summarised."
-        case "model":
-            text = await _model(owner, command.rest)
-        case "title":
-            text = await _title(owner, command.rest)
         case "tools":
             tools = await turn.tools.tools()
             text = "\n".join(
                 f"- `{tool.spec.name}`: {_first_sentence(tool.spec.description)}" for tool in tools
             )
-        case "usage":
-            text = _usage(turn)
         case _:
-            text = "\n".join(f"- `/{item.name}`: {item.description}" for item in COMMANDS)
+            text = _usage(turn)
     turn.publish(MessageCompleted(ids.message(), text))
     return "end_turn"
 

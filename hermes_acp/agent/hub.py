@@ -69,10 +69,14 @@ class Subscription:
         return envelopes
 
     def seen(self, envelope: Envelope) -> None:
-        """The reader has this durable envelope from the journal: it does not come again."""
+        """The reader has this durable envelope from the journal: it does not come again.
+
+        Neither does the progress that led to it.
+        """
         if envelope.seq is not None and envelope.seq > self._seen:
             self._seen = envelope.seq
-            self._queue = deque(item for item in self._queue if item.seq is None or item.seq > self._seen)
+            places = range(len(self._queue), 0, -1)
+            self._forget(next((end for end in places if self._knows(self._queue[end - 1])), 0))
 
     def close(self) -> None:
         """Stop reading."""
@@ -80,8 +84,9 @@ class Subscription:
 
     def put(self, envelope: Envelope) -> None:
         """Called by the hub: queue one envelope, within the bounds."""
-        if envelope.seq is not None and envelope.seq <= self._seen:
+        if self._knows(envelope):
             # The reader found it in the journal, just before it was shown.
+            self._forget(len(self._queue))
             return
         if not self._behind and len(self._queue) >= QUEUE_BOUND:
             self.fall_behind()
@@ -94,8 +99,17 @@ class Subscription:
     def fall_behind(self) -> None:
         """Called by the hub: the reader has to go on from the journal."""
         self._behind = True
-        self._queue = deque(item for item in self._queue if isinstance(item.event, LASTING))
+        self._forget(len(self._queue))
         self._wake.set()
+
+    def _knows(self, envelope: Envelope) -> bool:
+        return envelope.seq is not None and envelope.seq <= self._seen
+
+    def _forget(self, end: int) -> None:
+        """Drop what waits before `end`, but for live news."""
+        waiting = list(self._queue)
+        news = [item for item in waiting[:end] if isinstance(item.event, LASTING)]
+        self._queue = deque([*news, *waiting[end:]])
 
     def _keep(self, envelope: Envelope) -> None:
         if isinstance(envelope.event, LASTING) and len(self._queue) < QUEUE_BOUND:

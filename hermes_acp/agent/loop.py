@@ -26,7 +26,7 @@ async def run(turn: Turn) -> StopReason:
     repeats = Repeats()
     compactions = COMPACTIONS
     for step in range(1, turn.max_steps + 1):
-        turn.join_steering()
+        await turn.join_steering()
         if compactions and compaction.due(turn):
             compactions -= 1
             await _make_room(turn)

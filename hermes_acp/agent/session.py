@@ -25,6 +25,7 @@ from hermes_acp.events import (
     Envelope,
     Event,
     JournalFailed,
+    MessageCompleted,
     Op,
     Option,
     OptionsChanged,
@@ -102,6 +103,7 @@ class Session:
         self._steering: deque[Steered] = deque()
         self._running: str | None = None
         self._task: asyncio.Task[None] | None = None
+        self._ended = False
         self._loaded = False
         self._loading = asyncio.Lock()
         self._choosing = asyncio.Lock()
@@ -148,9 +150,10 @@ class Session:
             await self._choose(Choices(self.choices.mode, name, self.choices.effort))
 
     async def set_title(self, title: str) -> None:
-        """Name the session."""
-        self.title = title
+        """Name the session, in one short line."""
+        title = title_of((TextBlock(title),))
         await self._services.table.set_title(self.session_id, title)
+        self.title = title
         self.hub.publish(TitleChanged(title))
 
     def open_questions(self) -> tuple[Question, ...]:
@@ -173,6 +176,7 @@ class Session:
                 while True:
                     await self._next_turn()
             finally:
+                self._ended = True
                 await self._stop()
                 self.hub.stop()
                 await asyncio.wait([writer])
@@ -233,11 +237,11 @@ class Session:
         try:
             ended = await self._outcome(prompt)
             self._running = None
-            while self._steering:
-                self._publish(self._steering[0], prompt.turn_id)
-                self._steering.popleft()
+            for message in self._steering:
+                self._publish(message, prompt.turn_id)
             self._publish(ended, prompt.turn_id)
             await self.hub.flush()
+            self._steering.clear()
         except StorageError as error:
             logger.error("session %s: %s", self.session_id, error)
             self._running = None
@@ -268,8 +272,11 @@ class Session:
     async def _work(self, prompt: Prompt) -> StopReason:
         assert self._preparing is not None
         self._needed.set()
-        model = await self._services.models.open(self.choices.model)
         command = commands.parse(prompt.content)
+        if command is not None and (text := await commands.answer(self, command)) is not None:
+            self._publish(MessageCompleted(ids.message(), text), prompt.turn_id)
+            return "end_turn"
+        model = await self._services.models.open(self.choices.model)
         if self.title is None and command is None:
             await self.set_title(title_of(prompt.content))
         turn = Turn(
@@ -285,7 +292,7 @@ class Session:
             steering=self._steering,
         )
         if command is not None:
-            return await commands.run(turn, self, command)
+            return await commands.run(turn, command)
         return await loop.run(turn)
 
     async def load(self) -> list[Envelope]:
@@ -322,6 +329,9 @@ class Session:
     # --- operations, one by one ------------------------------------------------------------------
 
     def _enqueue(self, prompt: Prompt) -> bool:
+        if self._ended:
+            self.hub.publish(PromptDropped(), prompt.turn_id)
+            return False
         if len(self._queue) >= QUEUE_BOUND:
             raise TooMany(f"{QUEUE_BOUND} prompts are waiting already: let some finish or cancel.")
         self._queue.append(prompt)

@@ -58,13 +58,15 @@ class Turn:
         """Tell the windows and remember for the model. Raises `StorageError`."""
         self.conversation.apply(self.hub.publish(event, self.turn_id))
 
-    def join_steering(self) -> bool:
-        """Take in what the user said meanwhile; whether there was anything."""
-        joined = bool(self.steering)
-        while self.steering:
-            self.publish(self.steering[0])
+    async def join_steering(self) -> None:
+        """Take in what the user said meanwhile. Raises `StorageError`; what is not on disk waits on."""
+        said = tuple(self.steering)
+        for message in said:
+            self.publish(message)
+        if said:
+            await self.hub.flush()
+        for _ in said:
             self.steering.popleft()
-        return joined
 
     def request(self, tools: tuple[ToolSpec, ...]) -> Request:
         """The next request to the model."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import Protocol
 
@@ -10,6 +12,9 @@ from hermes_acp.server.framing import BadHeader, LineFramer, Oversize
 from hermes_acp.server.messages import Error
 from hermes_acp.server.rpc import Peer
 from hermes_acp.server.streams import Streams
+
+PATIENCE = 0.2
+"""Seconds that reading waits for a client that does not read: then its cancel and its end must be seen."""
 
 
 class Service(Protocol):
@@ -46,7 +51,9 @@ async def serve(
         while True:
             for frame in framer.feed(data):
                 _deliver(service.peer, frame)
-            await streams.drain()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(PATIENCE):
+                    await streams.drain()
             data = await streams.read()
             if not data:
                 break

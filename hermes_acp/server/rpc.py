@@ -28,8 +28,6 @@ OUTBOUND_BOUND = 1_024
 """Requests of ours that may wait for an answer at once."""
 LAST_CALLS = 0.3
 """Seconds in which calls can still be answered after the input has ended."""
-END_GRACE = 0.3
-"""Seconds that calls may still take when the input has ended."""
 
 Method: TypeAlias = Callable[..., Awaitable[Result]]
 Work: TypeAlias = Callable[["asyncio.Task[None] | None"], Coroutine[None, None, None]]
@@ -152,11 +150,6 @@ class Peer:
         """Answer something unreadable."""
         self._write(messages.failure(None, error))
 
-    async def _settle(self) -> None:
-        """Give what was asked right before the end a moment to be answered."""
-        if running := [task for task in self._serving.values() if task is not None and not task.done()]:
-            await asyncio.wait(running, timeout=END_GRACE)
-
     def _close(self) -> None:
         self._closed = True
         for future in self._pending.values():
@@ -251,6 +244,8 @@ class Peer:
             self.fail(request.id, Error(messages.CANCELLED, "The request was cancelled."))
             if self._closed:
                 raise
+            # Whoever waits behind this call must not overtake the one before it.
+            await _after(before)
             return
         if isinstance(outcome, Error):
             self.fail(request.id, outcome)

@@ -111,4 +111,5 @@ async def from_descriptors(source: int, target: int) -> Streams:
 
 def _is_file(descriptor: int) -> bool:
     mode = os.fstat(descriptor).st_mode
-    return not (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or stat.S_ISCHR(mode))
+    # Nobody can wait for a device such as /dev/null: like a regular file it is always ready.
+    return not (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or os.isatty(descriptor))

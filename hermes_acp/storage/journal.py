@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 from collections.abc import Sequence
 from typing import Annotated
@@ -10,7 +11,7 @@ import orjson
 from pydantic import Field, TypeAdapter
 
 from hermes_acp.events import Durable, Envelope
-from hermes_acp.storage.database import Database
+from hermes_acp.storage.database import Database, Row
 
 INSERT = "INSERT INTO events (session_id, seq, turn_id, agent_path, at, data) VALUES "
 ROWS = 500
@@ -37,11 +38,8 @@ class Journal:
             "WHERE session_id = ? AND seq > ? ORDER BY seq",
             (session_id, after),
         )
-        events = _codec().validate_json(f"[{','.join(row[4] for row in rows)}]")
-        return [
-            Envelope(session_id, seq, turn_id, at, event, agent_path)
-            for (seq, turn_id, agent_path, at, _), event in zip(rows, events, strict=True)
-        ]
+        # In a thread: a long journal takes a while, and so does making the codec at its first use.
+        return await asyncio.to_thread(_envelopes, session_id, rows)
 
     async def last_seq(self, session_id: str) -> int:
         """The number of the session's last event, 0 when it has none."""
@@ -49,6 +47,14 @@ class Journal:
             "SELECT coalesce(max(seq), 0) FROM events WHERE session_id = ?", (session_id,)
         )
         return int(rows[0][0])
+
+
+def _envelopes(session_id: str, rows: list[Row]) -> list[Envelope]:
+    events = _codec().validate_json(f"[{','.join(row[4] for row in rows)}]")
+    return [
+        Envelope(session_id, seq, turn_id, at, event, agent_path)
+        for (seq, turn_id, agent_path, at, _), event in zip(rows, events, strict=True)
+    ]
 
 
 def _row(envelope: Envelope) -> tuple[str, int | None, str, str, float, str]:

@@ -15,6 +15,7 @@ import pytest
 
 from hermes_acp import config
 from tests.acp.audit import Audit
+from tests.acp.client import AgentError, Asked, Session
 
 Json = dict[str, Any]
 
@@ -23,43 +24,6 @@ PATIENCE = 10.0
 KEPT_VARIABLES = ("PATH", "LANG", "TMPDIR")
 GUARD = Path(__file__).parent / "guard"
 """Makes the started command fail loudly when it blocks its event loop."""
-
-
-class AgentError(Exception):
-    """The agent answered with an error."""
-
-    def __init__(self, error: Json) -> None:
-        super().__init__(f"{error['message']} ({error['code']})")
-        self.code: int = error["code"]
-        self.message: str = error["message"]
-        self.data: object = error.get("data")
-
-
-@dataclass
-class Asked:
-    """A request of the agent; answered at once by a handler, or later by the test."""
-
-    agent: Agent
-    id: Any
-    method: str
-    params: Json
-    answered: bool = False
-    withdrawn: bool = False
-
-    def answer(self, result: object) -> None:
-        """Send the result."""
-        self.answered = True
-        self.agent.send({"jsonrpc": "2.0", "id": self.id, "result": result})
-
-    def fail(self, code: int, message: str) -> None:
-        """Send an error."""
-        self.answered = True
-        self.agent.send({"jsonrpc": "2.0", "id": self.id, "error": {"code": code, "message": message}})
-
-    def choose(self, kind: str) -> None:
-        """Answer a permission request with its option of this kind."""
-        option = next(item for item in self.params["options"] if item["kind"] == kind)
-        self.answer({"outcome": {"outcome": "selected", "optionId": option["optionId"]}})
 
 
 Handler = Callable[[Asked], None]
@@ -77,58 +41,6 @@ def replying(result: object) -> Handler:
 
 def holding(_asked: Asked) -> None:
     """A handler that leaves the request open for the test."""
-
-
-@dataclass
-class Session:
-    """One session as the client sees it."""
-
-    agent: Agent
-    id: str
-    cwd: Path
-    opening: Json
-
-    @property
-    def updates(self) -> list[Json]:
-        """Every update of this session so far."""
-        return [
-            line["params"]["update"]
-            for line in self.agent.lines
-            if line.get("method") == "session/update" and line["params"]["sessionId"] == self.id
-        ]
-
-    def of(self, *kinds: str) -> list[Json]:
-        """The updates of these kinds so far."""
-        return [update for update in self.updates if update["sessionUpdate"] in kinds]
-
-    def text(self, kind: str = "agent_message_chunk") -> str:
-        """What the chunks of this kind add up to."""
-        return "".join(update["content"]["text"] for update in self.of(kind))
-
-    def begin(self, prompt: str | list[Json]) -> asyncio.Future[Any]:
-        """Send a prompt; the future is its result."""
-        content = [{"type": "text", "text": prompt}] if isinstance(prompt, str) else prompt
-        return self.agent.begin("session/prompt", {"sessionId": self.id, "prompt": content})
-
-    async def prompt(self, prompt: str | list[Json]) -> str:
-        """Send a prompt and give the stop reason."""
-        return (await self.agent.settled(self.begin(prompt)))["stopReason"]
-
-    def cancel(self) -> None:
-        """Cancel everything that runs or waits."""
-        self.agent.notify("session/cancel", {"sessionId": self.id})
-
-    async def update(self, kind: str, **members: Any) -> Json:
-        """Wait for an update of this kind with these members, past ones included."""
-
-        def fits() -> Json | None:
-            return next((item for item in self.of(kind) if members.items() <= item.items()), None)
-
-        return await self.agent.until(fits, f"{kind} {members}")
-
-    async def request(self, method: str, **params: Any) -> Any:
-        """A request about this session."""
-        return await self.agent.request(method, {"sessionId": self.id, **params})
 
 
 @dataclass(repr=False)
@@ -188,6 +100,10 @@ class Agent(asyncio.SubprocessProtocol):
     def stop_reading(self) -> None:
         """Leave in the pipe what the agent writes from now on."""
         cast("asyncio.ReadTransport", self.transport.get_pipe_transport(1)).pause_reading()
+
+    def go_on_reading(self) -> None:
+        """Read again."""
+        cast("asyncio.ReadTransport", self.transport.get_pipe_transport(1)).resume_reading()
 
     async def request(self, method: str, params: object = None, *, request_id: Any = None) -> Any:
         """Send a request and wait for its result. Raises `AgentError`."""
@@ -365,7 +281,7 @@ def _refuse(asked: Asked) -> None:
 
 @dataclass
 class Pool:
-    """Started commands. Those of `get` are shared by tests: one for each set of capabilities and variables."""
+    """Started commands; those of `get` are shared: one for each set of capabilities and variables."""
 
     home: Path
     model: str
@@ -374,7 +290,7 @@ class Pool:
 
     async def get(self, capabilities: Json | None = None, **env: str) -> Agent:
         """A command that has been through `initialize`, with a clean audit."""
-        key = json.dumps([capabilities, env], sort_keys=True)
+        key = json.dumps([capabilities or {}, env], sort_keys=True)
         agent = self._shared.get(key)
         if agent is None or agent.exit_code is not None:
             agent = await self.start(self.home / f"agent{len(self._started)}", env)

@@ -10,7 +10,7 @@ from typing import Any
 
 Json = dict[str, Any]
 Script = Mapping[str, Sequence[Json]]
-"""By the prompt (a colon and more may follow it): the first answer, then those to the results of its tool calls.
+"""By the prompt (a colon and more may follow it): the first answer, then those to its tool results.
 
 An answer to a result may say which (`when`); without that it fits every result of this prompt.
 """

@@ -15,11 +15,13 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 requirement = pytest.mark.requirement
 
 SLEEPER = "sleep 61 & sleep 62 & echo ready; wait"
+SHOWS = {"elicitation": {"form": {}}, "session": {"compaction": {}}}
 QUESTION = {"question": "Which?", "choices": ["red", "green"]}
 
 SCRIPT = {
     "hello": [says("Hello to you.")],
     "slow": [says("tick ", repeat=2000, delay=0.01)],
+    "big": [parts({"text": "x" * 1000, "repeat": 6000}, {"usage": {"input": 1}})],
     "silent": [parts({"wait": 60.0}, {"text": "At last."})],
     "run": [calls("run_command", command=SLEEPER), says("Ran.")],
     "write": [calls("write_file", path="made.txt", content="x"), says("Written.")],
@@ -62,6 +64,7 @@ def is_ready(session: Session) -> bool:
 
 
 @requirement("cancel.streaming")
+@requirement("stop.cancelled")
 @pytest.mark.parametrize("prompt", ["slow", "silent", "half a call"])
 async def test_cancel_while_the_model_streams(agent: Agent, cwd: Path, prompt: str) -> None:
     session = await agent.new(cwd)
@@ -116,7 +119,7 @@ async def test_a_late_permission_does_nothing(agent: Agent, cwd: Path) -> None:
 
 
 @requirement("cancel.question")
-@pytest.mark.parametrize("capabilities", [{"elicitation": {"form": {}}}, {}])
+@pytest.mark.parametrize("capabilities", [SHOWS, {}])
 async def test_cancel_while_a_question_is_open(
     agents: Pool, cwd: Path, capabilities: dict[str, object]
 ) -> None:
@@ -132,7 +135,7 @@ async def test_cancel_while_a_question_is_open(
 
 @requirement("cancel.compaction")
 async def test_cancel_while_the_context_is_compacted(agents: Pool, cwd: Path) -> None:
-    agent = await agents.get({"session": {"compaction": {}}})
+    agent = await agents.get(SHOWS)
     session = await agent.new(cwd)
     await session.prompt("hello")
     turn = session.begin("/compact")
@@ -233,3 +236,23 @@ async def test_a_call_that_waits_in_line_can_be_cancelled(agent: Agent, cwd: Pat
     with pytest.raises(AgentError) as caught:
         await agent.settled(listing)
     assert caught.value.code == -32800
+
+
+@requirement("cancel-request.other-methods")
+async def test_a_load_that_is_cancelled_halfway_opened_nothing(agent: Agent, cwd: Path) -> None:
+    session = await agent.new(cwd)
+    await session.prompt("big")
+    await session.request("session/close")
+    params = {"sessionId": session.id, "cwd": str(cwd), "mcpServers": []}
+    agent.stop_reading()
+    loading = agent.begin("session/load", params)
+    agent.notify("$/cancel_request", {"requestId": agent.last_id})
+    agent.go_on_reading()
+    with pytest.raises(AgentError) as caught:
+        await agent.settled(loading)
+    assert caught.value.code == -32800
+    with pytest.raises(AgentError) as caught:
+        await session.prompt("hello")
+    assert caught.value.code == -32002
+    await agent.request("session/load", params)
+    assert await session.prompt("hello") == "end_turn"

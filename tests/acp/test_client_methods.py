@@ -12,9 +12,11 @@ from tests.acp.script import calls, says
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 requirement = pytest.mark.requirement
 
-BOTH_FILES = {"fs": {"readTextFile": True, "writeTextFile": True}}
-TERMINAL = {"terminal": True}
-FORM = {"elicitation": {"form": {}}}
+EVERYTHING = {
+    "fs": {"readTextFile": True, "writeTextFile": True},
+    "terminal": True,
+    "elicitation": {"form": {}},
+}
 
 SCRIPT = {
     "hello": [says("Hello to you.")],
@@ -45,7 +47,7 @@ def last_text(session: Session) -> str:
 @requirement("fs.read")
 async def test_the_text_in_the_editor_is_what_is_read(agents: Pool, cwd: Path) -> None:
     (cwd / "made.txt").write_text("disk\n")
-    agent = await agents.get(BOTH_FILES)
+    agent = await agents.get(EVERYTHING)
     agent.handlers["fs/read_text_file"] = replying({"content": "unsaved\n"})
     session = await agent.new(cwd)
     await session.prompt("read")
@@ -56,7 +58,7 @@ async def test_the_text_in_the_editor_is_what_is_read(agents: Pool, cwd: Path) -
 @requirement("fs.write")
 async def test_edits_go_through_the_editor(agents: Pool, cwd: Path) -> None:
     (cwd / "made.txt").write_text("buffer\n")
-    agent = await agents.get(BOTH_FILES)
+    agent = await agents.get(EVERYTHING)
     agent.handlers["fs/read_text_file"] = replying({"content": "the buffer\n"})
     agent.handlers["fs/write_text_file"] = replying(None)
     agent.handlers["session/request_permission"] = choosing("allow_once")
@@ -94,7 +96,7 @@ async def test_methods_that_were_not_offered_are_not_called(
 @pytest.mark.parametrize("answer", ["error", {"content": 3}, None, []])
 async def test_a_failing_editor_never_breaks_the_turn(agents: Pool, cwd: Path, answer: object) -> None:
     (cwd / "made.txt").write_text("disk\n")
-    agent = await agents.get(BOTH_FILES)
+    agent = await agents.get(EVERYTHING)
     agent.handlers["fs/read_text_file"] = (
         (lambda asked: asked.fail(-32603, "no such buffer")) if answer == "error" else replying(answer)
     )
@@ -106,7 +108,7 @@ async def test_a_failing_editor_never_breaks_the_turn(agents: Pool, cwd: Path, a
 @requirement("fs.errors")
 async def test_cancel_while_the_editor_reads(agents: Pool, cwd: Path) -> None:
     (cwd / "made.txt").write_text("disk\n")
-    agent = await agents.get(BOTH_FILES)
+    agent = await agents.get(EVERYTHING)
     agent.handlers["fs/read_text_file"] = holding
     session = await agent.new(cwd)
     turn = session.begin("read")
@@ -143,7 +145,7 @@ def kill(asked: Asked) -> None:
 
 @requirement("terminal.run")
 async def test_a_command_runs_in_the_clients_terminal_and_is_shown_there(agents: Pool, cwd: Path) -> None:
-    agent = await agents.get(TERMINAL)
+    agent = await agents.get(EVERYTHING)
     terminal(agent)
     session = await agent.new(cwd)
     assert await session.prompt("run") == "end_turn"
@@ -156,7 +158,7 @@ async def test_a_command_runs_in_the_clients_terminal_and_is_shown_there(agents:
 
 @requirement("terminal.release")
 async def test_every_terminal_is_released_once(agents: Pool, cwd: Path) -> None:
-    agent = await agents.get(TERMINAL)
+    agent = await agents.get(EVERYTHING)
     terminal(agent, exit_code=2)
     session = await agent.new(cwd)
     assert await session.prompt("run") == "end_turn"
@@ -169,7 +171,7 @@ async def test_every_terminal_is_released_once(agents: Pool, cwd: Path) -> None:
 
 @requirement("terminal.kill")
 async def test_cancel_kills_and_releases_the_terminal(agents: Pool, cwd: Path) -> None:
-    agent = await agents.get(TERMINAL)
+    agent = await agents.get(EVERYTHING)
     terminal(agent, exit_code=None)
     session = await agent.new(cwd)
     turn = session.begin("run")
@@ -184,7 +186,7 @@ async def test_cancel_kills_and_releases_the_terminal(agents: Pool, cwd: Path) -
 @requirement("terminal.errors")
 @pytest.mark.parametrize("method", ["terminal/create", "terminal/output", "terminal/wait_for_exit"])
 async def test_a_failing_terminal_is_a_failed_call_and_not_more(agents: Pool, cwd: Path, method: str) -> None:
-    agent = await agents.get(TERMINAL)
+    agent = await agents.get(EVERYTHING)
     terminal(agent)
     agent.handlers[method] = lambda asked: asked.fail(-32603, "no terminal today")
     session = await agent.new(cwd)
@@ -205,7 +207,7 @@ async def test_without_terminals_commands_run_here(agent: Agent, cwd: Path) -> N
 
 @requirement("elicitation.form")
 async def test_a_question_is_a_form_where_the_client_shows_forms(agents: Pool, cwd: Path) -> None:
-    agent = await agents.get(FORM)
+    agent = await agents.get(EVERYTHING)
     agent.handlers["elicitation/create"] = lambda asked: asked.answer(
         {"action": "accept", "content": {next(iter(asked.params["requestedSchema"]["properties"])): "green"}}
     )
@@ -220,7 +222,7 @@ async def test_a_question_is_a_form_where_the_client_shows_forms(agents: Pool, c
 @requirement("elicitation.form")
 @pytest.mark.parametrize("prompt", ["tell", "choose many"])
 async def test_free_text_and_several_choices_are_forms_too(agents: Pool, cwd: Path, prompt: str) -> None:
-    agent = await agents.get(FORM)
+    agent = await agents.get(EVERYTHING)
     value: object = "Ada" if prompt == "tell" else ["red", "green"]
     agent.handlers["elicitation/create"] = lambda asked: asked.answer(
         {"action": "accept", "content": {next(iter(asked.params["requestedSchema"]["properties"])): value}}
@@ -247,7 +249,7 @@ async def test_free_text_and_several_choices_are_forms_too(agents: Pool, cwd: Pa
 async def test_a_question_without_an_answer_does_not_stop_the_turn(
     agents: Pool, cwd: Path, answer: object
 ) -> None:
-    agent = await agents.get(FORM)
+    agent = await agents.get(EVERYTHING)
     agent.handlers["elicitation/create"] = replying(answer)
     session = await agent.new(cwd)
     assert await session.prompt("choose") == "end_turn"

@@ -15,6 +15,7 @@ from tests.acp.harness import Agent, Pool, choosing, holding
 from tests.acp.script import calls, parts, says
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
+requirement = pytest.mark.requirement
 
 FOLDER = Path(__file__).parent / "golden"
 REFRESH = "HERMES_TEST_REFRESH_GOLDEN"
@@ -90,7 +91,12 @@ SCENARIOS: dict[str, Callable[[Agent, Path], Awaitable[None]]] = {
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
-@pytest.mark.requirement("transport.golden")
+@requirement("transport.golden")
+@requirement("messages.schema")
+@requirement("messages.answered-once")
+@requirement("tool-call.closed")
+@requirement("updates.after-opening")
+@requirement("updates.before-the-end")
 async def test_a_conversation_is_line_by_line_what_it_was(
     agents: Pool, cwd: Path, tmp_path: Path, name: str
 ) -> None:

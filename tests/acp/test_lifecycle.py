@@ -232,6 +232,21 @@ async def test_a_session_that_is_open_can_be_loaded_once_more(agent: Agent, cwd:
     assert again.text("agent_thought_chunk") == "Let me see."
 
 
+@requirement("session.load")
+@pytest.mark.parametrize("method", ["session/load", "session/resume"])
+async def test_a_busy_session_opened_once_more_keeps_its_open_prompt(
+    agent: Agent, cwd: Path, method: str
+) -> None:
+    session = await agent.new(cwd)
+    turn = session.begin("slow")
+    await session.update("agent_message_chunk")
+    again, _ = await load(agent, session, method)
+    assert not turn.done()
+    again.cancel()
+    assert await agent.settled(turn) == {"stopReason": "cancelled"}
+    assert await again.prompt("hello") == "end_turn"
+
+
 @requirement("session.resume")
 async def test_resume_replays_nothing_and_goes_on(agent: Agent, cwd: Path) -> None:
     session = await agent.new(cwd)
@@ -257,8 +272,7 @@ async def test_the_list_shows_title_folder_and_time_newest_first(agent: Agent, c
 
 
 @requirement("session.list")
-async def test_the_list_comes_in_pages(agents: Pool, cwd: Path) -> None:
-    agent = await agents.get(HERMES_EDITOR_EFFORT="low")
+async def test_the_list_comes_in_pages(agent: Agent, cwd: Path) -> None:
     made = [(await agent.new(cwd)).id for _ in range(60)]
     page = await agent.request("session/list", {"cwd": str(cwd)})
     seen = [item["sessionId"] for item in page["sessions"]]

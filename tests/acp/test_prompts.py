@@ -13,6 +13,7 @@ from tests.acp.script import calls, parts, says
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 requirement = pytest.mark.requirement
 
+SHOWS = {"session": {"notices": {}, "compaction": {}}}
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 
 SCRIPT = {
@@ -60,6 +61,7 @@ async def reloaded(agent: Agent, session: Any) -> list[dict[str, Any]]:
 
 
 @requirement("prompt.content")
+@requirement("update.user-message")
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda block: "-".join((block["type"], *list(block)[-1:])))
 async def test_every_kind_of_content_is_taken_and_replayed_as_it_came(
     agent: Agent, cwd: Path, block: dict[str, Any]
@@ -74,6 +76,7 @@ async def test_every_kind_of_content_is_taken_and_replayed_as_it_came(
 
 
 @requirement("prompt.content")
+@requirement("extensions.meta")
 async def test_unknown_members_and_annotations_of_content_do_no_harm(agent: Agent, cwd: Path) -> None:
     session = await agent.new(cwd)
     block = {
@@ -187,7 +190,7 @@ async def test_a_model_that_fails_is_an_error_of_the_prompt_and_the_session_goes
 async def test_a_model_that_fails_for_a_moment_is_asked_again(
     agents: Pool, cwd: Path, prompt: str, said: str
 ) -> None:
-    agent = await agents.get({"session": {"notices": {}}})
+    agent = await agents.get(SHOWS)
     session = await agent.new(cwd)
     assert await session.prompt(prompt) == "end_turn"
     assert session.text().endswith(said)
@@ -303,7 +306,7 @@ async def test_what_only_looks_like_a_command_goes_to_the_model(agent: Agent, cw
 
 @requirement("update.compaction")
 async def test_a_compaction_is_shown_where_the_client_shows_them(agents: Pool, cwd: Path) -> None:
-    agent = await agents.get({"session": {"compaction": {}}})
+    agent = await agents.get(SHOWS)
     session = await agent.new(cwd)
     await session.prompt("hello")
     assert await session.prompt("/compact") == "end_turn"

@@ -104,6 +104,8 @@ async def test_a_plan_is_shown_whole(agent: Agent, cwd: Path) -> None:
 
 
 @requirement("tool-call.life")
+@requirement("update.tool-call")
+@requirement("update.tool-call-update")
 async def test_a_reading_call_goes_from_pending_to_completed(agent: Agent, cwd: Path) -> None:
     (cwd / "made.txt").write_text("one\n")
     session = await agent.new(cwd)
@@ -239,8 +241,7 @@ async def test_a_call_waits_for_its_permission_as_pending(agent: Agent, cwd: Pat
 
 
 @requirement("permission.always")
-async def test_what_is_always_allowed_is_not_asked_again_in_the_project(agents: Pool, cwd: Path) -> None:
-    agent = await agents.get(HERMES_EDITOR_EFFORT="low")
+async def test_what_is_always_allowed_is_not_asked_again_in_the_project(agent: Agent, cwd: Path) -> None:
     agent.handlers["session/request_permission"] = choosing("allow_always")
     for session in (await agent.new(cwd), await agent.new(cwd)):
         assert await session.prompt("touch") == "end_turn"

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import psutil
 import pytest
 
 from tests.acp import schema
-from tests.acp.harness import Agent, AgentError, Pool, choosing, holding, is_alive
+from tests.acp.harness import Agent, AgentError, Pool, choosing, environment, holding, is_alive
 from tests.acp.script import calls, says
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -22,7 +23,7 @@ requirement = pytest.mark.requirement
 SCRIPT = {
     "hello": [says("Hello to you.")],
     "slow": [says("tick ", repeat=2000, delay=0.01)],
-    "flood": [says("x" * 200, repeat=2000)],
+    "flood": [says("x" * 1000, repeat=8000)],
     "print": [calls("run_command", command='echo \'{"jsonrpc": "2.0"}\' | tee /dev/stderr'), says("Ran.")],
     "leak": [calls("run_command", command="echo leaked > /proc/$PPID/fd/1"), says("Ran.")],
     "sleep": [calls("run_command", command="sleep 61 & echo ready; sleep 62"), says("Ran.")],
@@ -155,6 +156,7 @@ async def test_an_id_that_is_in_use_is_refused_and_the_first_request_goes_on(age
 
 
 @requirement("errors.method")
+@requirement("extensions.unknown")
 @pytest.mark.parametrize(
     "method", ["", "no/such", "session/update", "_vendor/thing", "$/unknown", "rpc.discover"]
 )
@@ -165,6 +167,7 @@ async def test_an_unknown_request_is_refused(agent: Agent, method: str) -> None:
 
 
 @requirement("errors.notification")
+@requirement("extensions.unknown")
 async def test_an_unknown_notification_is_met_with_silence(agent: Agent) -> None:
     methods = ("no/such", "_vendor/thing", "$/unknown", "session/prompt", "session/new")
     lines = [json.dumps({"jsonrpc": "2.0", "method": method, "params": {}}).encode() for method in methods]
@@ -192,6 +195,7 @@ async def test_wrong_parameters_are_refused(agent: Agent, method: str, params: o
 
 
 @requirement("errors.lenient")
+@requirement("extensions.meta")
 async def test_null_parameters_and_unknown_members_are_accepted(agent: Agent) -> None:
     assert "sessions" in await agent.request("session/list", None)
     params = {"cwd": None, "cursor": None, "_meta": {"x": [1]}, "other": {"deep": []}}
@@ -302,7 +306,7 @@ async def test_descriptor_one_of_the_process_is_standard_error(agent: Agent) -> 
 
 
 @requirement("transport.end")
-@pytest.mark.parametrize("prompt", [None, "slow", "sleep", "write"])
+@pytest.mark.parametrize("prompt", [None, pytest.param("slow", marks=pytest.mark.slow), "sleep", "write"])
 async def test_the_end_of_the_input_ends_everything(
     agents: Pool, cwd: Path, tmp_path: Path, prompt: str | None
 ) -> None:
@@ -327,15 +331,19 @@ async def test_the_end_of_the_input_ends_everything(
 
 
 @requirement("transport.end")
+@pytest.mark.slow
 async def test_a_client_that_stops_reading_does_not_keep_the_process(
     agents: Pool, cwd: Path, tmp_path: Path
 ) -> None:
     agent = await agents.start(tmp_path / "home", audit=False)
     await agent.initialize()
     session = await agent.new(cwd)
-    agent.stop_reading()
     session.begin("flood")
-    agent.send_bytes(b'{"jsonrpc": "2.0", "id": "x", "method": "no/such"}\n')
+    await session.update("agent_message_chunk")
+    agent.stop_reading()
+    for _ in range(5):
+        agent.send_bytes(b'{"jsonrpc": "2.0", "id": "x", "method": "no/such"}\n')
+        await asyncio.sleep(0.2)
     begun = time.monotonic()
     agent.end_input()
     assert await agent.exited() == 0
@@ -343,7 +351,13 @@ async def test_a_client_that_stops_reading_does_not_keep_the_process(
 
 
 @requirement("transport.end")
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "number",
+    [
+        signal.SIGTERM,
+        *(pytest.param(item, marks=pytest.mark.slow) for item in (signal.SIGINT, signal.SIGHUP)),
+    ],
+)
 async def test_a_signal_ends_it_in_order(
     agents: Pool, cwd: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
@@ -363,3 +377,28 @@ async def test_a_signal_ends_it_in_order(
 async def test_the_first_byte_decides_the_protocol(agents: Pool, tmp_path: Path) -> None:
     agent = await agents.start(tmp_path / "home", None, "--standalone")
     assert (await agent.initialize())["protocolVersion"] == 1
+
+
+@requirement("transport.end")
+@pytest.mark.slow
+@pytest.mark.parametrize("piped", [True, False])
+async def test_input_from_files_and_devices_is_served_to_its_end(tmp_path: Path, piped: bool) -> None:
+    lines = tmp_path / "lines.jsonl"
+    initialize = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {"protocolVersion": 1}}
+    lines.write_text(json.dumps(initialize) + "\n")
+    answers: list[bytes] = []
+    for source in (Path("/dev/null"), lines):
+        with source.open("rb") as stdin, (tmp_path / "answers").open("w+b") as stdout:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "hermes_acp", "acp"),
+                stdin=stdin,
+                stdout=asyncio.subprocess.PIPE if piped else stdout,
+                env=environment(tmp_path),
+                cwd=tmp_path,
+            )
+            async with asyncio.timeout(10):
+                written, _ = await process.communicate()
+            assert process.returncode == 0
+            answers.append(written if piped else (tmp_path / "answers").read_bytes())
+    assert answers[0] == b""
+    assert json.loads(answers[1])["result"]["protocolVersion"] == 1

@@ -51,6 +51,9 @@ def choosing(option_id: str) -> Answering:
     return lambda question: Answer(question.request_id, option_id, client="test")
 
 
+consenting = choosing("allow_once")
+
+
 def holding(_question: Question) -> None:
     """Leave every question open."""
 
@@ -124,7 +127,7 @@ class Window:
             if answer is not None:
                 self.session.submit(answer)
 
-    async def until(self, found: Callable[[], E | None | bool], what: str = "") -> E:
+    async def until(self, found: Callable[[], E | bool | None], what: str = "") -> E:
         """Wait until something is there, looking at every news."""
         try:
             async with asyncio.timeout(PATIENCE):
@@ -202,12 +205,12 @@ class Desk:
         """The file with everything."""
         return Path(self.env["HERMES_EDITOR_HOME"], "data", "sessions.db")
 
-    async def new(self, answering: Answering | None = choosing("allow_once")) -> Window:
+    async def new(self, answering: Answering | None = consenting) -> Window:
         """A new session with one window; None: nobody answers."""
         session = await self.server.sessions.create(Opening(str(self.folder)))
         return self.watch(session, answering)
 
-    async def open(self, session_id: str, answering: Answering | None = choosing("allow_once")) -> Window:
+    async def open(self, session_id: str, answering: Answering | None = consenting) -> Window:
         """Open a session again and replay it, as `session/load` does."""
         session = await self.server.sessions.open(session_id, Opening(str(self.folder)))
         window = self.watch(session, answering, reading=False)
@@ -218,7 +221,7 @@ class Desk:
         return window
 
     def watch(
-        self, session: Session, answering: Answering | None = choosing("allow_once"), *, reading: bool = True
+        self, session: Session, answering: Answering | None = consenting, *, reading: bool = True
     ) -> Window:
         """One more window on a session."""
         window = Window(session, session.hub.subscribe(answers=answering is not None), answering)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -53,7 +54,7 @@ def test_frames_come_out_of_single_bytes() -> None:
 @given(st.binary(max_size=200), st.lists(st.integers(0, 200), max_size=6))
 def test_any_bytes_give_the_same_lines_in_any_pieces(data: bytes, cuts: list[int]) -> None:
     bounds = [0, *sorted(cut for cut in cuts if cut <= len(data)), len(data)]
-    pieces = [data[start:end] for start, end in zip(bounds, bounds[1:], strict=False)]
+    pieces = [data[start:end] for start, end in pairwise(bounds)]
     assert frames_of(LineFramer(LIMIT), pieces) == frames_of(LineFramer(LIMIT), [data])
 
 

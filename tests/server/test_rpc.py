@@ -116,6 +116,26 @@ async def test_calls_of_one_lane_run_in_order_and_lanes_run_beside_each_other() 
     assert [line["id"] for line in service.lines] == [3, 1, 2]
 
 
+async def test_a_cancelled_call_in_the_middle_lets_nobody_overtake_the_first() -> None:
+    service = Recorder()
+
+    async def body() -> None:
+        service.peer.receive(request(1, "wait", lane="a", name="a1"))
+        service.peer.receive(request(2, "echo", lane="a", name="a2"))
+        service.peer.receive(request(3, "echo", lane="a", name="a3"))
+        await asyncio.sleep(0)
+        service.peer.receive(b'{"jsonrpc":"2.0","method":"$/cancel_request","params":{"requestId":2}}')
+        await service.wrote(1)
+        await asyncio.sleep(0)
+        assert service.order == ["a1 begins"]
+        service.go.set()
+        await service.wrote(3)
+
+    await service.peer.run(body)
+    assert service.order == ["a1 begins", "a1 ends", "a3 echoes"]
+    assert [line["id"] for line in service.lines] == [2, 1, 3]
+
+
 async def test_failures_are_errors_and_bugs_are_internal_errors(caplog: pytest.LogCaptureFixture) -> None:
     service = Recorder()
 

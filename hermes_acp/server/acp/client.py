@@ -108,13 +108,25 @@ class AcpClient:
         )
 
     def watch(self, session: Session) -> Watch:
-        """Follow a session; nothing is sent before `start`."""
-        self.unwatch(session.session_id)
+        """Follow a session; nothing is sent before `start`.
+
+        A session that this client follows already keeps its open prompts and questions.
+        """
         abilities = Abilities(
             self.capabilities.notices, self.capabilities.compaction, self.capabilities.terminal_output
         )
-        renderer = Renderer(session.session_id, abilities)
-        watch = Watch(session, session.hub.subscribe(answers=True), renderer)
+        old = self._watches.get(session.session_id)
+        if old is not None and old.session is not session:
+            self.unwatch(session.session_id)
+            old = None
+        if old is not None:
+            self._show_rest(old)
+        watch = Watch(session, session.hub.subscribe(answers=True), Renderer(session.session_id, abilities))
+        if old is not None:
+            watch.prompts, watch.asked = old.prompts, old.asked
+            old.subscription.close()
+            if old.pump is not None:
+                old.pump.cancel()
         self._watches[session.session_id] = watch
         return watch
 
@@ -130,7 +142,8 @@ class AcpClient:
         envelope = Envelope(watch.session.session_id, None, "", 0.0, CommandsChanged(COMMANDS))
         self._streams.write(watch.renderer.render(envelope))
         for event in watch.session.open_questions():
-            self._ask(watch, event)
+            if event.request_id not in watch.asked:
+                self._ask(watch, event)
         watch.pump = self.peer.spawn(self._pump(watch))
 
     def unwatch(self, session_id: str) -> None:
@@ -149,8 +162,7 @@ class AcpClient:
 
     def finish(self, watch: Watch) -> None:
         """Send what a closed session still had to say, then stop following it."""
-        for envelope in watch.subscription.take():
-            self._show(watch, envelope)
+        self._show_rest(watch)
         self.unwatch(watch.session.session_id)
 
     def watched(self, session_id: str) -> Watch | None:
@@ -179,6 +191,10 @@ class AcpClient:
             logger.error("session %s cannot be followed: %s", watch.session.session_id, error)
             for turn_id in list(watch.prompts):
                 self._fail_prompt(watch, turn_id, Error(messages.INTERNAL_ERROR, str(error)))
+
+    def _show_rest(self, watch: Watch) -> None:
+        for envelope in watch.subscription.take():
+            self._show(watch, envelope)
 
     def _show(self, watch: Watch, envelope: Envelope) -> None:
         if data := watch.renderer.render(envelope, label=self.label):

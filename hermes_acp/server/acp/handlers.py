@@ -119,7 +119,12 @@ async def load_session(client: AcpClient, call: Call, params: schema.LoadSession
     """Open a session and send all of it before the answer."""
     session = await client.sessions.open(params.session_id, _opening(client, params))
     watch = client.watch(session)
-    await client.replay(watch)
+    try:
+        await client.replay(watch)
+    except BaseException:
+        # A load that was withdrawn or failed halfway opened nothing.
+        client.unwatch(session.session_id)
+        raise
     call.answer(_state(session))
     client.start(watch)
     return DEFERRED

@@ -11,5 +11,7 @@ if importlib.util.find_spec("hermes_acp") is not None:
     for name, check in BlockBuster("hermes_acp").functions.items():
         # The composition of the server runs before anybody is served.
         check.can_block_in("hermes_acp/app.py", {"running"})
+        # Output to a regular file.
+        check.can_block_in("hermes_acp/server/streams.py", {"write"})
         if name != FATAL:
             check.activate()

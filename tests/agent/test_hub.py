@@ -1,0 +1,258 @@
+"""The stream of a session: numbered, on disk before it is shown, and never lost on a slow reader."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from hermes_acp.agent.hub import MERGE_AFTER, QUEUE_BOUND, Hub
+from hermes_acp.events import (
+    LIVE,
+    Event,
+    MessageCompleted,
+    Notice,
+    PromptDropped,
+    SessionStarted,
+    StepStarted,
+    TextBlock,
+    TextDelta,
+    ThoughtDelta,
+    ToolCallAnnounced,
+    ToolCallFinished,
+    TurnStarted,
+)
+from hermes_acp.storage.database import Database, StorageError
+from hermes_acp.storage.journal import ROWS, Journal
+from hermes_acp.storage.sessions import SessionRow, SessionTable
+
+ROW = SessionRow("s1", "/p", "/p", "/p", (), None, "ask", "m", "default", 1.0, 1.0)
+
+
+def message(number: int) -> MessageCompleted:
+    return MessageCompleted(f"m{number}", f"text {number}")
+
+
+@dataclass
+class Stream:
+    """A hub that writes to a real journal."""
+
+    hub: Hub
+    journal: Journal
+    table: SessionTable
+
+    async def fill(self, count: int, start: int = 1) -> None:
+        """Publish so many messages and wait for the disk."""
+        for number in range(start, start + count):
+            self.hub.publish(message(number), "t1")
+        await self.hub.flush()
+
+    async def numbers(self) -> list[int | None]:
+        """What the journal holds."""
+        return [item.seq for item in await self.journal.read("s1")]
+
+
+@pytest.fixture
+async def stream(tmp_path: Path) -> AsyncIterator[Stream]:
+    database = await Database.open(tmp_path / "sessions.db")
+    table, journal = SessionTable(database), Journal(database)
+    await table.create(ROW)
+    hub = Hub("s1", journal, last_seq=0, last_at=0.0)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(hub.run())
+        yield Stream(hub, journal, table)
+        hub.stop()
+    await database.close()
+
+
+async def test_a_durable_event_is_on_disk_when_it_is_shown(stream: Stream) -> None:
+    reader = stream.hub.subscribe(answers=False)
+    stream.hub.publish(SessionStarted("/p"))
+    assert reader.take() == []
+    (envelope,) = await reader.batch()
+    assert await stream.journal.read("s1") == [envelope]
+
+
+async def test_nothing_overtakes_a_durable_event_and_live_ones_alone_are_shown_at_once(
+    stream: Stream,
+) -> None:
+    reader = stream.hub.subscribe(answers=False)
+    stream.hub.publish(Notice("info", "first"))
+    assert [item.event for item in reader.take()] == [Notice("info", "first")]
+    events: list[Event] = [message(1), Notice("info", "second"), message(2), Notice("info", "third")]
+    for event in events:
+        stream.hub.publish(event)
+    assert reader.take() == []
+    await stream.hub.flush()
+    assert [item.event for item in await reader.batch()] == events
+
+
+async def test_a_reader_who_fell_behind_gets_every_durable_event_once_and_in_order(stream: Stream) -> None:
+    slow = stream.hub.subscribe(answers=False)
+    count = QUEUE_BOUND + 700
+    await stream.fill(count)
+    read = await slow.batch()
+    assert [item.seq for item in read] == list(range(1, count + 1))
+    await stream.fill(2, count + 1)
+    assert [item.seq for item in await slow.batch()] == [count + 1, count + 2]
+
+
+async def test_a_reader_who_fell_behind_still_hears_the_live_news(stream: Stream) -> None:
+    slow = stream.hub.subscribe(answers=False)
+    stream.hub.publish(PromptDropped(), "t0")
+    for number in range(QUEUE_BOUND):
+        stream.hub.publish(StepStarted(number, "m"), "t1")
+    stream.hub.publish(PromptDropped(), "t2")
+    read = await slow.batch()
+    assert [(item.turn_id, item.event) for item in read] == [("t0", PromptDropped()), ("t2", PromptDropped())]
+
+
+async def test_what_is_written_while_a_reader_catches_up_comes_once(stream: Stream) -> None:
+    slow = stream.hub.subscribe(answers=False)
+    await stream.fill(QUEUE_BOUND + 1)
+    seen: list[int | None] = []
+    last = QUEUE_BOUND + 200
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(stream.fill(199, QUEUE_BOUND + 2))
+        while last not in seen:
+            seen += [item.seq for item in await slow.batch() if item.seq is not None]
+            await asyncio.sleep(0)
+    assert seen == list(range(1, last + 1))
+
+
+async def test_a_reader_who_replays_while_events_come_sees_each_once(stream: Stream) -> None:
+    for start in range(1, 400, 20):
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(stream.fill(20, start))
+            await asyncio.sleep(0)
+            reader = stream.hub.subscribe(answers=False)
+            seen = await stream.journal.read("s1")
+            for envelope in seen:
+                reader.seen(envelope)
+        await stream.hub.flush()
+        seen += reader.take()
+        assert [item.seq for item in seen] == list(range(1, start + 20))
+        reader.close()
+
+
+async def test_progress_towards_what_the_journal_told_already_does_not_come_late(stream: Stream) -> None:
+    reader = stream.hub.subscribe(answers=False)
+    stream.hub.publish(TextDelta("m1", "text 1", 0), "t1")
+    stream.hub.publish(Notice("warning", "kept"), "t1")
+    await stream.fill(1)
+    stream.hub.publish(ToolCallAnnounced("c1", "read_file", "read"), "t1")
+    for envelope in await stream.journal.read("s1"):
+        reader.seen(envelope)
+    assert [item.event for item in reader.take()] == [
+        Notice("warning", "kept"),
+        ToolCallAnnounced("c1", "read_file", "read"),
+    ]
+
+
+async def test_waiting_deltas_are_merged_and_no_character_is_lost(stream: Stream) -> None:
+    slow = stream.hub.subscribe(answers=False)
+    pieces = [f"{number} " for number in range(50_000)]
+    offset = 0
+    for piece in pieces:
+        stream.hub.publish(TextDelta("m1", piece, offset), "t1")
+        offset += len(piece)
+    stream.hub.publish(ThoughtDelta("m1", "other", 0), "t1")
+    read = [item.event for item in slow.take()]
+    assert len(read) < MERGE_AFTER + 100
+    deltas = [event for event in read if isinstance(event, TextDelta)]
+    assert "".join(event.text for event in deltas) == "".join(pieces)
+    position = 0
+    for event in deltas:
+        assert event.offset == position
+        position += len(event.text)
+
+
+async def test_text_that_no_file_can_hold_is_replaced_before_anybody_sees_it(stream: Stream) -> None:
+    reader = stream.hub.subscribe(answers=False)
+    broken = ToolCallFinished("c1", "completed", "half \ud83d of it", (TextBlock("\udcff"),))
+    whole = replace(broken, result="half ? of it", shown=(TextBlock("?"),))
+    assert stream.hub.publish(broken) == whole
+    assert stream.hub.publish(TextDelta("m1", "\udc00", 0)) == TextDelta("m1", "?", 0)
+    await stream.hub.flush()
+    assert [item.event for item in await reader.batch()] == [whole, TextDelta("m1", "?", 0)]
+    assert [item.event for item in await stream.journal.read("s1")] == [whole]
+
+
+async def test_a_whole_event_is_published_as_it_is(stream: Stream) -> None:
+    event = TurnStarted("m1", (TextBlock("é\0\U0001f600"),))
+    assert stream.hub.publish(event) is event
+
+
+async def test_after_a_failed_write_nothing_is_taken_until_it_recovers_where_the_journal_ends(
+    stream: Stream,
+) -> None:
+    reader = stream.hub.subscribe(answers=False)
+    await stream.fill(3)
+    await stream.table.delete("s1")
+    stream.hub.publish(message(4), "t1")
+    with pytest.raises(StorageError):
+        await stream.hub.flush()
+    with pytest.raises(StorageError):
+        stream.hub.publish(message(5), "t1")
+    stream.hub.publish(Notice("error", "live ones still pass"))
+    await stream.table.create(ROW)
+    await stream.hub.settle()
+    stream.hub.recover(await stream.journal.last_seq("s1"))
+    await stream.fill(2)
+    assert await stream.numbers() == [1, 2]
+    assert [item.seq for item in await reader.batch()][:4] == [1, 2, 3, None]
+
+
+async def test_events_that_a_failed_write_left_on_disk_are_kept_and_shown(stream: Stream) -> None:
+    reader = stream.hub.subscribe(answers=False)
+    await stream.fill(1)
+    # The second statement of this batch fails: its first event is in the journal already.
+    blocked = ROWS + 2
+    await stream.journal.append([replace((await stream.journal.read("s1"))[0], seq=blocked)])
+    for number in range(2, blocked + 1):
+        stream.hub.publish(message(number), "t1")
+    with pytest.raises(StorageError):
+        await stream.hub.flush()
+    last = await stream.journal.last_seq("s1")
+    stream.hub.recover(last)
+    await stream.fill(1, last + 1)
+    seen: list[int | None] = []
+    while len(seen) < last + 1:
+        seen += [item.seq for item in await reader.batch()]
+    assert seen == list(range(1, last + 2))
+    assert await stream.numbers() == seen
+
+
+async def test_whoever_waits_for_the_disk_is_told_when_the_writer_is_gone(tmp_path: Path) -> None:
+    database = await Database.open(tmp_path / "sessions.db")
+    hub = Hub("s1", Journal(database), 0, 0.0)
+    async with asyncio.TaskGroup() as tasks:
+        writer = tasks.create_task(hub.run())
+        await asyncio.sleep(0)
+        hub.publish(message(1))
+        waiting = tasks.create_task(hub.settle())
+        writer.cancel()
+    assert waiting.done()
+    with pytest.raises(StorageError, match="has ended"):
+        await hub.flush()
+    await database.close()
+
+
+def test_every_live_event_is_known_as_live() -> None:
+    assert {kind.__name__ for kind in LIVE} == {
+        "StepStarted",
+        "TextDelta",
+        "ThoughtDelta",
+        "ToolCallAnnounced",
+        "ToolCallProgress",
+        "CompactionStarted",
+        "OptionsChanged",
+        "TitleChanged",
+        "CommandsChanged",
+        "Notice",
+        "PromptDropped",
+        "JournalFailed",
+    }
