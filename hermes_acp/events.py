@@ -422,6 +422,15 @@ class CompactionStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class SummaryDelta:
+    """A piece of the summary that is being written; the whole of it comes with the end."""
+
+    compaction_id: str
+    text: str
+    type: Literal["summary_delta"] = "summary_delta"
+
+
+@dataclass(frozen=True, slots=True)
 class OptionsChanged:
     """All settings of the session as they are now."""
 
@@ -493,6 +502,7 @@ Live: TypeAlias = (
     | ToolCallAnnounced
     | ToolCallProgress
     | CompactionStarted
+    | SummaryDelta
     | OptionsChanged
     | TitleChanged
     | CommandsChanged
@@ -509,6 +519,7 @@ LIVE: tuple[type, ...] = (
     ToolCallAnnounced,
     ToolCallProgress,
     CompactionStarted,
+    SummaryDelta,
     OptionsChanged,
     TitleChanged,
     CommandsChanged,

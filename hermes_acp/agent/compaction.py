@@ -7,7 +7,7 @@ from contextlib import aclosing
 
 from hermes_acp.agent import ids, prompts
 from hermes_acp.agent.turn import Turn
-from hermes_acp.events import CompactionStarted, ContextCompacted, TextBlock, UsageUpdated
+from hermes_acp.events import CompactionStarted, ContextCompacted, SummaryDelta, TextBlock, UsageUpdated
 from hermes_acp.llm.base import (
     ContextOverflow,
     Message,
@@ -38,7 +38,7 @@ async def compact(turn: Turn, focus: str = "") -> None:
     compaction_id = ids.request()
     turn.publish(CompactionStarted(compaction_id))
     try:
-        summary, cost = await _summarise(turn, focus)
+        summary, cost = await _summarise(turn, compaction_id, focus)
     except asyncio.CancelledError:
         turn.publish(ContextCompacted(compaction_id, "cancelled"))
         raise
@@ -54,20 +54,23 @@ async def compact(turn: Turn, focus: str = "") -> None:
     turn.publish(UsageUpdated(conversation.used, turn.model.context_window, spent))
 
 
-async def _summarise(turn: Turn, focus: str) -> tuple[str, float | None]:
+async def _summarise(turn: Turn, compaction_id: str, focus: str) -> tuple[str, float | None]:
     """The summary and what it cost."""
     messages = turn.conversation.messages
     for _ in range(ATTEMPTS):
         try:
-            return await _ask(turn, messages, focus)
+            return await _ask(turn, compaction_id, _request(messages, focus))
         except ContextOverflow:
             messages = _newer_half(messages)
     raise ContextOverflow(TOO_LONG)
 
 
-async def _ask(turn: Turn, messages: tuple[Message, ...], focus: str) -> tuple[str, float | None]:
+def _request(messages: tuple[Message, ...], focus: str) -> Request:
     wish = "Summarise the conversation above." + (f" Pay attention to: {focus}" if focus else "")
-    request = Request(system=prompts.render("compact"), messages=(*messages, UserMessage((TextBlock(wish),))))
+    return Request(system=prompts.render("compact"), messages=(*messages, UserMessage((TextBlock(wish),))))
+
+
+async def _ask(turn: Turn, compaction_id: str, request: Request) -> tuple[str, float | None]:
     pieces: list[str] = []
     cost: float | None = None
     async with aclosing(stream(turn.model, request)) as parts:
@@ -76,6 +79,7 @@ async def _ask(turn: Turn, messages: tuple[Message, ...], focus: str) -> tuple[s
                 pieces.clear()
             elif isinstance(part, TextPart):
                 pieces.append(part.text)
+                turn.publish(SummaryDelta(compaction_id, part.text))
             elif isinstance(part, UsagePart):
                 cost = part.usage.cost
     text = "".join(pieces).strip()

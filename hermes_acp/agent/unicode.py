@@ -1,4 +1,4 @@
-"""Makes events storable: halves of surrogate pairs, which no UTF-8 can carry, become question marks."""
+"""Makes events storable: what strangers' text and numbers hold and no JSON in UTF-8 can carry."""
 
 from __future__ import annotations
 
@@ -12,8 +12,15 @@ from hermes_acp.events import Event
 E = TypeVar("E", bound=Event)
 
 
+LARGEST = 2**63 - 1
+"""Numbers beyond 64 bits are brought back to this."""
+
+
 def storable(event: E) -> E:
-    """The event itself, or a copy of it with replaced characters where it could not be written."""
+    """The event itself, or where it could not be written a copy of it that can.
+
+    Halves of surrogate pairs become question marks there.
+    """
     try:
         orjson.dumps(event)
     except orjson.JSONEncodeError:
@@ -23,8 +30,12 @@ def storable(event: E) -> E:
 
 def _clean(value: object) -> object:
     match value:
+        case bool():
+            return value
         case str():
             return value.encode("utf-8", "replace").decode()
+        case int():
+            return max(-LARGEST, min(value, LARGEST))
         case tuple():
             return tuple(_clean(item) for item in cast("tuple[object, ...]", value))
         case _ if dataclasses.is_dataclass(value) and not isinstance(value, type):

@@ -64,7 +64,7 @@ class Database:
         connection = await self._ready()
         try:
             return cast("list[Row]", await connection.execute_fetchall(sql, args))
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeEncodeError) as error:
             raise StorageError(_explain(self.path, error)) from error
 
     async def write(self, sql: str, args: Sequence[Value] = ()) -> int:
@@ -124,7 +124,7 @@ class Database:
                     yield
                 finally:
                     fcntl.flock(self._lock, fcntl.LOCK_UN)
-        except (OSError, sqlite3.Error) as error:
+        except (OSError, sqlite3.Error, UnicodeEncodeError) as error:
             raise StorageError(_explain(self.path, error)) from error
 
     async def _migrate(self, connection: aiosqlite.Connection) -> None:
@@ -168,11 +168,15 @@ async def _acquire(lock: int, path: Path) -> None:
 
 
 def _explain(path: Path, error: Exception) -> str:
+    if isinstance(error, UnicodeEncodeError):
+        return "A name or text is not valid Unicode, so it cannot be stored. Rename it, or send other text."
     text = str(error)
     if "full" in text or "No space" in text:
         return f"The disk is full: {path} could not be written. Free some space and try again."
     if "readonly" in text or "Read-only" in text or "Permission" in text:
         return f"{path} cannot be written ({text}). Check the permissions of its folder."
+    if "disk I/O" in text:
+        return f"{path} could not be read or written ({text}). Check that the disk has space and works."
     if "malformed" in text or "not a database" in text:
         return f"{path} is damaged ({text}). Move it away to start with an empty history."
     return f"{path} cannot be used: {text}."

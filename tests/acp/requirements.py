@@ -93,7 +93,7 @@ ROWS: tuple[Row, ...] = (
         update__usage="`usage_update`: tokens in the context, its size, and the cost so far",
         update__session_info="`session_info_update`: a title from the first prompt, and the time of the last turn",
         update__notice="`notice`: only for clients that show notices",
-        update__compaction="`compaction_update`: begin, end and summary, only for clients that show compactions",
+        update__compaction="`compaction_update` and `compaction_summary_chunk`: begin, summary and end, only for clients that show them",
     ),
     *_area("agent-plan", update__plan="`plan`: every update holds the whole plan"),
     *_area(

@@ -313,7 +313,9 @@ async def test_a_compaction_is_shown_where_the_client_shows_them(agents: Pool, c
     updates = session.of("compaction_update")
     assert [item["status"] for item in updates] == ["in_progress", "completed"]
     assert updates[1]["summary"] == [{"type": "text", "text": "A summary."}]
-    assert len({item["compactionId"] for item in updates}) == 1
+    pieces = session.of("compaction_summary_chunk")
+    assert "".join(item["content"]["text"] for item in pieces) == "A summary."
+    assert len({item["compactionId"] for item in (*updates, *pieces)}) == 1
 
 
 @requirement("update.notice")

@@ -249,6 +249,7 @@ def test_every_live_event_is_known_as_live() -> None:
         "ToolCallAnnounced",
         "ToolCallProgress",
         "CompactionStarted",
+        "SummaryDelta",
         "OptionsChanged",
         "TitleChanged",
         "CommandsChanged",

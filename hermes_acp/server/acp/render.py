@@ -34,6 +34,7 @@ from hermes_acp.events import (
     ResourceBlock,
     Shown,
     Steered,
+    SummaryDelta,
     TerminalRef,
     TextBlock,
     TextDelta,
@@ -128,7 +129,7 @@ class Renderer:
                 }
             case Notice():
                 yield from self._notice(event)
-            case CompactionStarted() | ContextCompacted():
+            case CompactionStarted() | SummaryDelta() | ContextCompacted():
                 yield from self._compaction(event)
             case TurnEnded(stop_reason="interrupted"):
                 yield _chunk("agent_message_chunk", f"interrupted-{envelope.turn_id}", INTERRUPTED)
@@ -244,19 +245,21 @@ class Renderer:
                 update["description"] = event.description
             yield update
 
-    def _compaction(self, event: CompactionStarted | ContextCompacted) -> Iterator[Json]:
+    def _compaction(self, event: CompactionStarted | SummaryDelta | ContextCompacted) -> Iterator[Json]:
         if not self.abilities.compaction:
             return
         update: Json = {"sessionUpdate": "compaction_update", "compactionId": event.compaction_id}
-        if isinstance(event, CompactionStarted):
-            yield update | {"status": "in_progress"}
-            return
-        update["status"] = event.status
-        if event.summary:
-            update["summary"] = [block(TextBlock(event.summary))]
-        if event.error:
-            update["error"] = event.error
-        yield update
+        match event:
+            case CompactionStarted():
+                yield update | {"status": "in_progress"}
+            case SummaryDelta():
+                update["sessionUpdate"] = "compaction_summary_chunk"
+                yield update | {"content": block(TextBlock(event.text))}
+            case ContextCompacted():
+                update["status"] = event.status
+                # It replaces the pieces, of which nothing is kept when there is no summary.
+                update["summary"] = [block(TextBlock(event.summary))] if event.summary else []
+                yield update | ({"error": event.error} if event.error else {})
 
 
 def line(session_id: str, update: Json) -> bytes:
