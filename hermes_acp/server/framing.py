@@ -92,7 +92,8 @@ class LineFramer:
         self._size = 0
         if dropped:
             return
-        if self._fresh:
+        if self._fresh and line.startswith(BOM):
+            self._fresh = False
             line = line.removeprefix(BOM)
         line = line.strip(BLANK)
         if line:

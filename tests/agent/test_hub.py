@@ -13,6 +13,7 @@ from hermes_acp.agent.hub import MERGE_AFTER, QUEUE_BOUND, Hub
 from hermes_acp.events import (
     LIVE,
     Event,
+    LinkBlock,
     MessageCompleted,
     Notice,
     PromptDropped,
@@ -179,6 +180,15 @@ async def test_text_that_no_file_can_hold_is_replaced_before_anybody_sees_it(str
     await stream.hub.flush()
     assert [item.event for item in await reader.batch()] == [whole, TextDelta("m1", "?", 0)]
     assert [item.event for item in await stream.journal.read("s1")] == [whole]
+
+
+async def test_numbers_that_no_file_can_hold_are_brought_back(stream: Stream) -> None:
+    link = LinkBlock("file:///a", "a", size=10**30)
+    turn = TurnStarted("m1", (link, TextBlock("\ud800")))
+    kept = TurnStarted("m1", (replace(link, size=2**63 - 1), TextBlock("?")))
+    assert stream.hub.publish(turn) == kept
+    await stream.hub.flush()
+    assert [item.event for item in await stream.journal.read("s1")] == [kept]
 
 
 async def test_a_whole_event_is_published_as_it_is(stream: Stream) -> None:

@@ -180,9 +180,9 @@ async def test_an_opening_that_is_cancelled_leaves_the_file_usable(tmp_path: Pat
 async def test_a_statement_that_fails_says_why_and_the_next_one_works(tmp_path: Path) -> None:
     database = await Database.open(tmp_path / "x.db")
     with pytest.raises(StorageError, match="no such table"):
-        await database.write("DELETE FROM nothing")
+        await database.write("DELETE FROM elsewhere")
     with pytest.raises(StorageError, match="no such column"):
-        await database.fetch("SELECT nothing FROM sessions")
+        await database.fetch("SELECT missing FROM sessions")
     assert await database.write("DELETE FROM sessions") == 0
     await database.close()
     await database.close()
