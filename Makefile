@@ -9,11 +9,12 @@ NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$name -c '$(NEW_ENOUGH)' 2>/dev/null && echo $$name && break; done)
 
-.PHONY: help setup demo test check bench format clean
+.PHONY: help setup demo test unit check bench format clean
 
 help:
 	@echo "make demo     a whole conversation with a scripted model: no key, no network"
 	@echo "make test     all tests; those that need another program say so and are skipped"
+	@echo "make unit     the quick tests, on all cores"
 	@echo "make check    format, lint, types, layers and sizes"
 	@echo "make bench    measure speed and memory against the budgets"
 	@echo "make format   format the code"
@@ -40,6 +41,12 @@ demo: $(READY)
 
 test: $(READY)
 	$(BIN)/pytest
+
+# What runs inside one process or needs only small ones of its own.
+UNIT := tests/agent tests/llm tests/policy tests/server tests/storage tests/tools tests/workspace tests/test_sizes.py
+
+unit: $(READY)
+	$(BIN)/pytest -n auto --dist loadfile -m "not slow" $(UNIT)
 
 check: export PYRIGHT_PYTHON_IGNORE_WARNINGS = 1
 check: $(READY)
