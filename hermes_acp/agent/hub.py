@@ -216,7 +216,7 @@ class Hub:
 
     def recover(self, last_seq: int) -> None:
         """After a failure and `settle`: go on behind `last_seq`, the last that the journal holds."""
-        if self._failure is None:
+        if self._failure is None or self._stopping:
             return
         if last_seq > self.committed:
             # The failed write had got this far, but nobody was shown these events.
@@ -238,6 +238,7 @@ class Hub:
                 await self._write()
         finally:
             # Whoever still waits for the disk must not wait for ever.
+            self._stopping = True
             self._fail(StorageError("The session has ended. Open it again to go on."))
 
     async def _write(self) -> None:

@@ -11,7 +11,6 @@ import pytest
 
 from hermes_acp.agent.hub import MERGE_AFTER, QUEUE_BOUND, Hub
 from hermes_acp.events import (
-    LIVE,
     Event,
     LinkBlock,
     MessageCompleted,
@@ -249,21 +248,3 @@ async def test_whoever_waits_for_the_disk_is_told_when_the_writer_is_gone(tmp_pa
     with pytest.raises(StorageError, match="has ended"):
         await hub.flush()
     await database.close()
-
-
-def test_every_live_event_is_known_as_live() -> None:
-    assert {kind.__name__ for kind in LIVE} == {
-        "StepStarted",
-        "TextDelta",
-        "ThoughtDelta",
-        "ToolCallAnnounced",
-        "ToolCallProgress",
-        "CompactionStarted",
-        "SummaryDelta",
-        "OptionsChanged",
-        "TitleChanged",
-        "CommandsChanged",
-        "Notice",
-        "PromptDropped",
-        "JournalFailed",
-    }

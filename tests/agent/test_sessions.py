@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from hermes_acp.agent.sessions import BadPlace, Opening, UnknownSession
-from hermes_acp.events import MessageCompleted, PromptDropped, TextDelta, TurnEnded
+from hermes_acp.agent.sessions import BadPlace, Opening, Sessions, UnknownSession
+from hermes_acp.agent.turn import Place
+from hermes_acp.events import JournalFailed, MessageCompleted, PromptDropped, TextDelta, TurnEnded
 from hermes_acp.llm.base import LoginNeeded
 from hermes_acp.storage.claims import SessionInUse
+from hermes_acp.storage.database import StorageError
 from hermes_acp.storage.sessions import BadCursor
+from hermes_acp.tools.base import SessionTools
+from hermes_acp.tools.mcp_config import McpServer
 from tests.agent.invariants import check_all
 from tests.agent.server import act, say, serving
 
@@ -197,6 +202,26 @@ async def test_without_a_model_no_session_is_made(tmp_path: Path) -> None:
         with pytest.raises(LoginNeeded, match="No language model is set up"):
             await desk.new()
         assert (await desk.server.sessions.page(None, None)).rows == ()
+
+
+async def test_a_session_that_cannot_get_its_tools_ends_alone_and_tells_its_window(tmp_path: Path) -> None:
+    async def broken(servers: tuple[McpServer, ...], place: Place) -> SessionTools:
+        raise RuntimeError("no tools today")
+
+    async with serving(tmp_path, [say("x"), say("y")]) as desk, asyncio.TaskGroup() as tasks:
+        sessions = Sessions(replace(desk.server.sessions._shared, tools=broken))
+        living = tasks.create_task(sessions.run())
+        window = desk.watch(await sessions.create(Opening(str(desk.folder))))
+        ended = await window.prompt("hello")
+        assert ended == JournalFailed("The session has ended. Open it again to go on.")
+        await window.until(lambda: sessions.get(window.session.session_id) is None)
+        assert await window.prompt("hello?") == PromptDropped()
+        with pytest.raises(StorageError):
+            await asyncio.wait_for(window.session.load(), 5)
+        living.cancel()
+        again = await desk.open(window.session.session_id)
+        assert await again.prompt("hello") == DONE
+        check_all(again.seen)
 
 
 async def test_sessions_do_not_hear_each_other(tmp_path: Path) -> None:
