@@ -1,6 +1,7 @@
 """Finding files and lines: ripgrep and our stand-in give the same, and neither is left behind."""
 
 import asyncio
+import contextlib
 import shutil
 import subprocess
 import time
@@ -61,7 +62,10 @@ def repo(tmp_path: Path) -> Path:
 
 def searchers(folder: Path) -> list[list[str]]:
     """The programs that are searching a folder."""
-    found = [process.cmdline() for process in psutil.Process().children()]
+    found: list[list[str]] = []
+    for process in psutil.Process().children():
+        with contextlib.suppress(psutil.NoSuchProcess):  # ended meanwhile, or about to be reaped
+            found.append(process.cmdline())
     return [words for words in found if str(folder) in words]
 
 
