@@ -14,7 +14,7 @@ PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.1
 help:
 	@echo "make demo     a whole conversation with a scripted model: no key, no network"
 	@echo "make test     all tests; those that need another program say so and are skipped"
-	@echo "make unit     the quick tests, on all cores"
+	@echo "make unit     the tests that start no programs, on all cores"
 	@echo "make check    format, lint, types, layers and sizes"
 	@echo "make bench    measure speed and memory against the budgets"
 	@echo "make format   format the code"
@@ -42,8 +42,8 @@ demo: $(READY)
 test: $(READY)
 	$(BIN)/pytest
 
-# What runs inside one process or needs only small ones of its own.
-UNIT := tests/agent tests/llm tests/policy tests/server tests/storage tests/tools tests/workspace tests/test_sizes.py
+# What runs inside one process; the other folders start programs.
+UNIT := tests/agent tests/llm tests/policy tests/server tests/storage tests/test_sizes.py
 
 unit: $(READY)
 	$(BIN)/pytest -n auto --dist loadfile -m "not slow" $(UNIT)
