@@ -255,6 +255,8 @@ class Session:
                 await self.load()
             self._publish(TurnStarted(ids.message(), prompt.content, prompt.client), prompt.turn_id)
             started = True
+            # No model is asked about a prompt that could still be lost.
+            await self.hub.flush()
             return TurnEnded(await self._work(prompt))
         except asyncio.CancelledError:
             self._steering.clear()
