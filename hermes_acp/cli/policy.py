@@ -1,4 +1,4 @@
-"""`hermes-editor policy`: show the rules that were learned, take one back, explain a verdict."""
+"""`hermes-editor policy`: show the rules that were learned, take one back, explain and test verdicts."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ import asyncio
 import contextlib
 import json
 import os
-from collections.abc import AsyncGenerator, Mapping
+import sys
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal, cast
 
 from hermes_acp import config
 from hermes_acp.cli.command import Subparsers, fail, table
+from hermes_acp.policy.commands import Consequence, Place, classify
 from hermes_acp.policy.effects import Effect
 from hermes_acp.policy.gate import judge
 from hermes_acp.policy.rules import Rule, choices, code, meaning, visible
@@ -22,12 +24,18 @@ from hermes_acp.storage.database import Database, StorageError
 from hermes_acp.storage.rules import Rules
 from hermes_acp.workspace.project import find_project
 
+LINE_BYTES = 4 * 1024 * 1024
+"""A longer line of `policy test` is an error, and is not kept in memory."""
+
+
+_TEST_HELP = 'lines like {"id": 1, "command": "ls", "cwd": "/project"}; - is standard input'
+
 
 @dataclass(frozen=True, slots=True)
 class _Request:
-    """The arguments; `subject` is the rule to revoke or the command to explain."""
+    """The arguments; `subject` is the rule to revoke, the command to explain or the file to test."""
 
-    action: Literal["list", "revoke", "explain"]
+    action: Literal["list", "revoke", "explain", "test"]
     subject: str
     cwd: str
     as_json: bool
@@ -40,7 +48,9 @@ def register(subparsers: Subparsers) -> None:
     _add_options(parser, nothing=None, no=False)
     _add_all(parser, no=False)
     parser.set_defaults(run=run, action="list", subject="")
-    actions = parser.add_subparsers(dest="action", metavar="list | revoke ID | explain COMMAND")
+    actions = parser.add_subparsers(
+        dest="action", metavar="list | revoke ID | explain COMMAND | test --jsonl FILE"
+    )
     # Both levels take the options; SUPPRESS keeps the inner level from undoing the outer one.
     listing = actions.add_parser("list", help="the rules of this project (the default)")
     _add_options(listing, nothing=argparse.SUPPRESS, no=argparse.SUPPRESS)
@@ -51,6 +61,9 @@ def register(subparsers: Subparsers) -> None:
     explain = actions.add_parser("explain", help="what would happen with a command, and why")
     explain.add_argument("subject", metavar="COMMAND", help="the whole command as one argument")
     _add_options(explain, nothing=argparse.SUPPRESS, no=argparse.SUPPRESS)
+    test = actions.add_parser("test", help="the verdicts on many commands, in mode ask and without rules")
+    test.add_argument("--jsonl", dest="subject", metavar="FILE", required=True, help=_TEST_HELP)
+    test.add_argument("--cwd", metavar="DIR", default=argparse.SUPPRESS, help="for lines without a cwd")
 
 
 def run(args: argparse.Namespace, env: Mapping[str, str]) -> int:
@@ -62,8 +75,10 @@ def run(args: argparse.Namespace, env: Mapping[str, str]) -> int:
         as_json=args.json,
         everywhere=args.all,
     )
+    if request.action == "test":
+        return _test(request)
     try:
-        return asyncio.run(_run(request, env))
+        return asyncio.run(_run(request, env, config.paths(env)))
     except StorageError as error:
         return fail(str(error))
 
@@ -77,15 +92,14 @@ def _add_all(parser: argparse.ArgumentParser, *, no: bool | str) -> None:
     parser.add_argument("--all", action="store_true", default=no, help="list the rules of all projects")
 
 
-async def _run(request: _Request, env: Mapping[str, str]) -> int:
-    paths = config.paths(env)
+async def _run(request: _Request, env: Mapping[str, str], paths: config.Paths) -> int:
     async with _open(paths.database) as store:
         match request.action:
             case "list":
                 return await _list(request, store)
             case "revoke":
                 return await _revoke(request, store)
-            case "explain":
+            case _:
                 return await _explain(request, store, config.settings(env, paths.config_file))
 
 
@@ -130,7 +144,9 @@ async def _explain(request: _Request, store: Rules | None, settings: config.Sett
     key = (await find_project(request.cwd)).key
     rules = await store.list(key, "") if store else []
     effect = Effect("execute", request.subject, command=request.subject, cwd=request.cwd)
-    verdict = judge(effect, settings.mode, rules, (request.cwd,))
+    verdict = await asyncio.to_thread(judge, effect, settings.mode, rules, (request.cwd,))
+    place = Place(request.cwd, (request.cwd,))
+    judgement = await asyncio.to_thread(classify, request.subject, place)
     offered = [choice.name for choice in choices(verdict)] if verdict.decision == "ask" else []
     answer = {
         "command": request.subject,
@@ -138,14 +154,75 @@ async def _explain(request: _Request, store: Rules | None, settings: config.Sett
         "mode": settings.mode,
         "verdict": verdict.decision,
         "reason": verdict.reason,
+        "effects": _effects(judgement.effects),
+        "parts": [
+            {"command": part.text, "verdict": part.decision, "reason": part.reason}
+            for part in judgement.parts
+        ],
         "choices": offered,
     }
     if request.as_json:
         print(json.dumps(answer, indent=2))
     else:
         print(f"{verdict.decision} (mode {settings.mode}): {verdict.reason}")
+        for effect in judgement.effects:
+            print(f"  {effect.kind} {', '.join(map(code, effect.targets))}".rstrip())
         print("".join(f"  {name}\n" for name in offered), end="")
     return 0
+
+
+def _test(request: _Request) -> int:
+    """One answer for each line, in the order of the lines; a bad line does not end it."""
+    try:
+        with contextlib.ExitStack() as stack:
+            source = sys.stdin.buffer
+            if request.subject != "-":
+                source = stack.enter_context(Path(request.subject).open("rb"))
+            for number, line in enumerate(_lines(source), start=1):
+                if line.strip():
+                    print(json.dumps(_tested(line, number, request.cwd)), flush=True)
+    except OSError as error:
+        return fail(f"{visible(request.subject)} cannot be read: {error.strerror}.")
+    return 0
+
+
+def _lines(source: BinaryIO) -> Iterable[bytes]:
+    """The lines; of one that is too long only a beginning that is no JSON."""
+    while line := source.readline(LINE_BYTES):
+        if len(line) == LINE_BYTES and not line.endswith(b"\n"):
+            while (rest := source.readline(LINE_BYTES)) and not rest.endswith(b"\n"):
+                pass
+        yield line
+
+
+def _tested(line: bytes, number: int, cwd: str) -> dict[str, object]:
+    try:
+        row = cast("object", json.loads(line))
+    except (ValueError, RecursionError):
+        return {"id": None, "error": f"Line {number} is not JSON in UTF-8, or is too long."}
+    if not isinstance(row, dict):
+        return {"id": None, "error": f"Line {number} is no JSON object."}
+    fields = cast("dict[str, object]", row)
+    command, place = fields.get("command"), fields.get("cwd", cwd)
+    try:
+        # One path for both, so that a folder that does not exist is a workspace as well.
+        root = os.path.realpath(place) if isinstance(place, str) else ""
+    except (OSError, ValueError):
+        root = ""
+    if not isinstance(command, str) or not root:
+        wanted = "`command` has to be a text, and `cwd` a path"
+        return {"id": fields.get("id"), "error": f"Line {number}: {wanted}."}
+    judgement = classify(command, Place(root, (root,)))
+    return {
+        "id": fields.get("id"),
+        "verdict": judgement.decision,
+        "reason": judgement.reason,
+        "effects": _effects(judgement.effects),
+    }
+
+
+def _effects(effects: Iterable[Consequence]) -> list[dict[str, object]]:
+    return [{"kind": effect.kind, "targets": list(effect.targets)} for effect in effects]
 
 
 def _row(rule: Rule, *, everywhere: bool) -> tuple[str, ...]:

@@ -1,117 +1,50 @@
-"""What a shell command is about, in words for the question; it relaxes no decision."""
+"""What a shell command does: unasked, asked for or refused, and why, for the gate and the person.
+
+Only what is fully understood may run unasked: a tree of known parts, words without surprises,
+programs and options of the table, and files of the workspace. All else is a question.
+"""
 
 from __future__ import annotations
 
 import functools
-import posixpath
-import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+import os
+import unicodedata
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from hermes_acp.policy.commands_verdict import Consequence, Judgement, Kind, Part, Place
 
 if TYPE_CHECKING:
-    from tree_sitter import Node, Parser
+    from tree_sitter import Parser
 
-COMMAND_CHARS = 2_000
-"""Longer commands are called complex without a look at them: the parser takes quadratic time for some."""
+__all__ = ["COMMAND_CHARS", "Consequence", "Judgement", "Kind", "Part", "Place", "classify", "parsers"]
 
-PROGRAMS_SHOWN = 4
-"""Programs that a sentence names; more are counted."""
+COMMAND_CHARS = 4_000
+"""Longer commands are asked for without a look at them."""
 
-SHELLS = frozenset({"ash", "bash", "dash", "eval", "fish", "ksh", "sh", "source", "zsh", "."})
+OPERATORS = 80
+"""Pipes, redirections and expansions in one command; the parser takes quadratic time for some."""
 
-Table: TypeAlias = Mapping[str, tuple[str, ...]]
-
-NETWORK: Table = {
-    **dict.fromkeys(("aria2c", "curl", "ftp", "nc", "ncat", "netcat", "npx", "rsync", "scp", "sftp"), ()),
-    **dict.fromkeys(("socat", "ssh", "telnet", "uvx", "wget"), ()),
-    **dict.fromkeys(("apt", "apt-get"), ("install", "update", "upgrade")),
-    **dict.fromkeys(("npm", "pnpm", "yarn"), ("add", "ci", "install", "publish", "update")),
-    **dict.fromkeys(("pip", "pip3"), ("download", "install")),
-    "brew": ("install", "update", "upgrade"),
-    "cargo": ("add", "install", "publish", "update"),
-    "docker": ("login", "pull", "push"),
-    "gem": ("install",),
-    "git": ("clone", "fetch", "ls-remote", "pull", "push"),
-    "go": ("get", "install"),
-    "uv": ("add", "lock", "pip", "sync"),
-}
-"""Programs that are known to use the network: always, or with one of these first words."""
-
-WRITERS: Table = {
-    **dict.fromkeys(("chgrp", "chmod", "chown", "cp", "dd", "install", "ln", "mkdir", "mkfifo", "mv"), ()),
-    **dict.fromkeys(("patch", "rename", "rm", "rmdir", "rsync", "shred", "tee", "touch", "truncate"), ()),
-    **dict.fromkeys(("unlink",), ()),
-    "git": ("am", "apply", "checkout", "clean", "mv", "reset", "restore", "rm", "stash", "switch"),
-}
-"""The same for changing files."""
-
-IN_PLACE = frozenset({"perl", "ruby", "sed"})
-"""Programs that change files when an option has an `i`."""
-
-_SAFE_TARGETS = frozenset({"/dev/null", "/dev/stdout", "/dev/stderr"})
-_WRITE_OPERATORS = frozenset({">", ">>", ">|", "&>", "&>>", "<>", ">&"})
-_SIMPLE = frozenset(
-    {
-        *("program", "command", "command_name", "word", "number", "string", "string_content", "raw_string"),
-        *("concatenation", "redirected_statement", "file_redirect", "file_descriptor", "comment"),
-    }
-)
-_NAME = re.compile(r"[\w./+@-]{1,60}", re.ASCII)
-_QUOTES = re.compile(r"[\"'\\]")
-_IN_PLACE_OPTION = re.compile(r"-[a-zA-Z]*i|--in-place")
+_ODD_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs"})
+_INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
 
 
-@dataclass(frozen=True, slots=True)
-class CommandFacts:
-    """What is known about a command; a False is no promise, for any program may do anything.
+def classify(command: str, place: Place) -> Judgement:
+    """Judge a command that would run in `place`; never raises, and bounded in time for any text.
 
-    `complex` means that the command is more than one program with plain words, or not understood.
+    Looks at the names of files, and the first call loads the parser (some 60 ms): call it in a thread.
     """
+    if odd := _odd(command) or _nowhere(place.cwd):
+        return _unread(odd)
+    # Imported at the first use, as the parser is: a start without commands saves some 30 ms.
+    from hermes_acp.policy import commands_syntax, commands_whole
 
-    programs: tuple[str, ...]
-    writes_files: bool
-    network: bool
-    complex: bool
-
-
-def describe(command: str) -> CommandFacts:
-    """Parse the command and say what it is about; bounded in time for any text."""
-    if len(command) > COMMAND_CHARS:
-        return CommandFacts((), writes_files=False, network=False, complex=True)
-    root = parsers()().parse(command.encode("utf-8", "replace")).root_node
-    programs: dict[str, None] = {}
-    writes = network = False
-    unclear = root.has_error
-    single = 0
-    for node in _nodes(root):
-        unclear = unclear or (node.is_named and node.type not in _SIMPLE)
-        if node.type == "file_redirect":
-            writes = writes or _redirect_writes(node)
-        elif node.type == "command":
-            single += 1
-            words = _words(node)
-            unclear = unclear or not words
-            programs.update(dict.fromkeys(words[:1]))
-            network = network or _listed(words, NETWORK)
-            writes = writes or _listed(words, WRITERS) or _in_place(words)
-    return CommandFacts(tuple(programs), writes, network, unclear or single != 1)
-
-
-def sentence(facts: CommandFacts) -> str:
-    """The facts for the person who has to decide."""
-    shown = ", ".join(f"`{name}`" for name in facts.programs[:PROGRAMS_SHOWN])
-    if (more := len(facts.programs) - PROGRAMS_SHOWN) > 0:
-        shown += f" and {more} more"
-    parts = [f"Runs {shown}" if shown else "Runs a command that cannot be summed up, so read it whole"]
-    if facts.writes_files:
-        parts.append("changes files")
-    if facts.network:
-        shells = not SHELLS.isdisjoint(map(posixpath.basename, facts.programs))
-        parts.append("uses the network" + (" and may run what it downloads" if shells else ""))
-    if shown and facts.complex:
-        parts.append("is more than one plain command, so read it whole")
-    return "; ".join(parts) + "."
+    source = command.encode()
+    root = parsers()().parse(source).root_node
+    found = list(commands_syntax.steps(root, source))
+    if root.has_error:
+        found.append(commands_syntax.Obstacle("is not complete, or not a command of bash"))
+    return commands_whole.judged(found, place)
 
 
 @functools.lru_cache(maxsize=1)
@@ -125,44 +58,32 @@ def parsers() -> Callable[[], Parser]:
     return functools.partial(tree_sitter.Parser, language)
 
 
-def _nodes(root: Node) -> Iterator[Node]:
-    waiting = [root]
-    while waiting:
-        node = waiting.pop()
-        yield node
-        waiting.extend(reversed(node.children))
+def _odd(command: str) -> str:
+    """Why a text is not even parsed; empty for all that a person can see as it is."""
+    if len(command) > COMMAND_CHARS:
+        return f"it has more than {COMMAND_CHARS:,} characters"
+    if sum(map(command.count, ("|", "<", "${"))) > OPERATORS:
+        return f"it has more than {OPERATORS} pipes, redirections and expansions"
+    if not command.isascii() or not command.isprintable():
+        for char in command:
+            if char not in " \n\t" and _invisible(char):
+                return f"it holds the character U+{ord(char):04X}, which cannot be seen"
+    return ""
 
 
-def _words(command: Node) -> tuple[str, ...]:
-    """The program as written and its words, without quotes; empty when the program is not plain."""
-    name = command.child_by_field_name("name")
-    program = "" if name is None else _text(name)
-    if not _NAME.fullmatch(program):
-        return ()
-    return (program, *map(_text, command.children_by_field_name("argument")))
+def _nowhere(cwd: str) -> str:
+    """Why nothing can be said about files of this folder; empty for a name that a folder can have."""
+    try:
+        return "" if b"\0" not in os.fsencode(cwd) else "its folder has no possible name"
+    except UnicodeEncodeError:
+        return "its folder has no possible name"
 
 
-def _listed(words: tuple[str, ...], table: Table) -> bool:
-    first_words = table.get(posixpath.basename(words[0])) if words else None
-    return first_words is not None and (not first_words or not set(first_words).isdisjoint(words[1:2]))
+def _invisible(char: str) -> bool:
+    if unicodedata.category(char) in _ODD_CATEGORIES or char in _INVISIBLE:
+        return True
+    return 0xFE00 <= ord(char) <= 0xFE0F or 0xE0100 <= ord(char) <= 0xE01EF
 
 
-def _redirect_writes(redirect: Node) -> bool:
-    operators = {child.type for child in redirect.children}
-    target = redirect.child_by_field_name("destination")
-    if operators.isdisjoint(_WRITE_OPERATORS) or target is None:
-        return False
-    to_descriptor = ">&" in operators and target.type == "number"
-    return not to_descriptor and _text(target) not in _SAFE_TARGETS
-
-
-def _in_place(words: tuple[str, ...]) -> bool:
-    return (
-        bool(words)
-        and posixpath.basename(words[0]) in IN_PLACE
-        and any(map(_IN_PLACE_OPTION.match, words[1:]))
-    )
-
-
-def _text(node: Node) -> str:
-    return _QUOTES.sub("", (node.text or b"").decode("utf-8", "replace"))
+def _unread(why: str) -> Judgement:
+    return Judgement("ask", f"Runs a command that cannot be summed up, so read it whole: {why}.")

@@ -1,7 +1,8 @@
 """The gate that every effect passes: allowed, asked for, or refused.
 
-The order is the policy: what the user forbade, then plan mode, then what must be asked every time,
-then what a mode or a rule allows, and a question for all the rest.
+The order is the policy: what the user forbade, then plan mode, then the hard limits and the commands
+that only read, then what must be asked every time, then what a mode or a rule allows, and a question
+for all the rest.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Sequence
 from typing import assert_never
 
 from hermes_acp.policy import commands
+from hermes_acp.policy.commands_verdict import Place
 from hermes_acp.policy.effects import Effect, Mode
 from hermes_acp.policy.paths import inside, protection, resolved
 from hermes_acp.policy.rules import (
@@ -40,29 +42,30 @@ def judge(
     roots: tuple[str, ...],
     protected: tuple[str, ...] = (),
 ) -> Verdict:
-    """Decide about one effect; pure, and safe in any thread.
+    """Decide about one effect; safe in any thread, and for a thread: a command leads to a look at the disk.
 
     `roots` are the real paths of the workspace, the session's folder first; `protected` the folders
     of this program; `rules` those of the session and its project, in any order.
 
-    The first command that leads to a question loads the parser, which takes some 40 ms.
+    The first command loads the parser and the table of programs, which takes some 100 ms.
     """
     for rule in rules:
         if denies(rule, effect, roots):
             return Verdict("deny", _forbidden(rule))
     if mode == "plan" and _changes(effect):
         return Verdict("deny", PLANNING)
-    if effect.kind == "read" and effect.paths and all(inside(path, roots) for path in effect.paths):
-        return Verdict("allow", "Reads inside the workspace need no permission.")
+    said = _said(effect, roots, protected)
+    if said.decision != "ask":
+        return said
     draft = _draft(effect, roots, protected)
     if draft is None:
-        return Verdict("ask", _reason(effect, roots, protected))
+        return said
     if effect.kind == "write" and mode == "accept_edits":
         return Verdict("allow", "The session accepts edits inside the workspace.")
     for rule in rules:
         if allows(rule, draft):
             return Verdict("allow", f"The rule {rule.rule_id} allows {meaning(rule.effect, rule.match)}.")
-    return Verdict("ask", _reason(effect, roots, protected), draft)
+    return Verdict("ask", said.reason, draft)
 
 
 def _changes(effect: Effect) -> bool:
@@ -127,22 +130,23 @@ def _forbidden(rule: Rule) -> str:
     )
 
 
-def _reason(effect: Effect, roots: tuple[str, ...], protected: tuple[str, ...]) -> str:
+def _said(effect: Effect, roots: tuple[str, ...], protected: tuple[str, ...]) -> Verdict:
+    """What can be said without rules: mostly a question, and the sentence that goes with it."""
     match effect.kind:
         case "write":
-            return _about_paths("Changes", effect.paths, roots, protected)
+            return Verdict("ask", _about_paths("Changes", effect.paths, roots, protected))
         case "read":
-            return _about_paths("Reads", effect.paths, roots, protected)
+            if effect.paths and all(inside(path, roots) for path in effect.paths):
+                return Verdict("allow", "Reads inside the workspace need no permission.")
+            return Verdict("ask", _about_paths("Reads", effect.paths, roots, protected))
         case "execute":
-            where = (
-                "" if inside(effect.cwd, roots) else f" It runs in {code(effect.cwd)}, outside the workspace."
-            )
-            return commands.sentence(commands.describe(effect.command)) + where
+            judgement = commands.classify(effect.command, Place(effect.cwd, roots, protected))
+            return Verdict(judgement.decision, judgement.reason)
         case "fetch":
-            return f"Connects to {code(effect.host)}."
+            return Verdict("ask", f"Connects to {code(effect.host)}.")
         case "mcp":
             claim = "its server says that it only reads" if effect.read_only else "it may change things"
-            return f"Calls {code(effect.tool)}; {claim}."
+            return Verdict("ask", f"Calls {code(effect.tool)}; {claim}.")
         case _ as unknown:
             assert_never(unknown)
 

@@ -51,8 +51,11 @@ class Place:
             Rule("r3", "deny", "execute", "rm x", "/q", "project", AT + 120, Origin("/q", "s2", "", "x")),
         ]
 
-    async def keep(self, rules: Sequence[Rule]) -> None:
-        database = await Database.open(paths(self.env).database)
+    def keep(self, rules: Sequence[Rule]) -> None:
+        asyncio.run(self._keep(paths(self.env).database, rules))
+
+    async def _keep(self, file: Path, rules: Sequence[Rule]) -> None:
+        database = await Database.open(file)
         for rule in rules:
             await Rules(database).add(rule)
         await database.close()
@@ -66,7 +69,7 @@ def empty(tmp_path: Path) -> Place:
 
 @pytest.fixture
 def place(empty: Place) -> Place:
-    asyncio.run(empty.keep(empty.rules()))
+    empty.keep(empty.rules())
     return empty
 
 
@@ -115,14 +118,19 @@ def test_a_revoked_rule_is_gone_and_an_unknown_one_is_an_error(place: Place, cap
 
 def test_a_command_is_explained_with_the_rules_of_the_project(place: Place, capsys: Captured) -> None:
     assert place.run("explain", "pytest -q", "--cwd", place.project) == 0
-    assert capsys.readouterr().out == "allow (mode ask): The rule r1 allows `pytest -q`.\n"
+    assert capsys.readouterr().out == ("allow (mode ask): The rule r1 allows `pytest -q`.\n  executes\n")
     assert place.run("explain", "pytest -q; rm x", "--cwd", place.project, "--json") == 0
     assert json.loads(capsys.readouterr().out) == {
         "command": "pytest -q; rm x",
         "cwd": place.project,
         "mode": "ask",
         "verdict": "ask",
-        "reason": "Runs `pytest`, `rm`; changes files; is more than one plain command, so read it whole.",
+        "reason": "Runs `pytest`, `rm`; deletes `x`; `pytest` runs code of the project.",
+        "effects": [{"kind": "deletes", "targets": ["x"]}, {"kind": "executes", "targets": []}],
+        "parts": [
+            {"command": "pytest -q", "verdict": "ask", "reason": "`pytest` runs code of the project"},
+            {"command": "rm x", "verdict": "ask", "reason": ""},
+        ],
         "choices": [
             "Allow once",
             "Allow `pytest -q; rm x` for this session",
@@ -131,6 +139,43 @@ def test_a_command_is_explained_with_the_rules_of_the_project(place: Place, caps
             "Never allow `pytest -q; rm x` in this project",
         ],
     }
+
+
+def test_many_commands_are_tested_in_their_order_without_rules(
+    place: Place, capsys: Captured, tmp_path: Path
+) -> None:
+    lines = [
+        {"id": 1, "command": "pytest -q", "cwd": place.project},
+        {"id": "two", "command": "ls", "cwd": "/no/such/folder"},
+        {"command": "cat x"},
+        {"id": 4, "command": "rm -rf /", "cwd": "/"},
+    ]
+    file = tmp_path / "commands.jsonl"
+    file.write_text("\n".join(map(json.dumps, lines)) + "\n\n")
+    assert place.run("test", "--jsonl", str(file), "--cwd", place.project) == 0
+    answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(answer["id"], answer["verdict"]) for answer in answers] == [
+        *((1, "ask"), ("two", "allow"), (None, "allow"), (4, "deny"))
+    ]
+    assert answers[2]["effects"] == [{"kind": "reads", "targets": ["x"]}]
+    assert answers[0]["reason"] == "Runs `pytest`; `pytest` runs code of the project."
+
+
+def test_bad_lines_are_answered_and_the_others_are_still_tested(
+    place: Place, capsys: Captured, tmp_path: Path
+) -> None:
+    file = tmp_path / "commands.jsonl"
+    deep = b"[" * 100_000
+    long = b'"' + b"x" * policy.LINE_BYTES + b'"'
+    bad = [b"no json", b"[]", b'{"id": 3}', b'{"id": 4, "command": 5}', b"\xff", deep, long]
+    odd = [b'{"id": 8, "command": "ls", "cwd": "\\ud800"}', b'{"id": 9, "command": "ls", "cwd": "\\u0000"}']
+    file.write_bytes(b"\n".join([*bad, *odd, b'{"id": 10, "command": "ls"}']))
+    assert place.run("test", "--jsonl", str(file)) == 0
+    answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [answer["id"] for answer in answers] == [None, None, 3, 4, None, None, None, 8, 9, 10]
+    assert ["error" in answer for answer in answers] == [True] * 9 + [False]
+    assert place.run("test", "--jsonl", str(tmp_path / "missing")) == 1
+    assert "cannot be read" in capsys.readouterr().err
 
 
 def test_a_damaged_database_and_a_wrong_setting_are_sentences(place: Place, capsys: Captured) -> None:
