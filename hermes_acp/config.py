@@ -16,13 +16,22 @@ from typing import Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-PREFIX = "HERMES_EDITOR_"
-APP = "hermes-editor"
+from hermes_acp import folders
+
+PREFIX = folders.PREFIX
 
 SECRET_ENDINGS = ("_API_KEY", "_TOKEN", "_SECRET", "_SECRET_KEY", "_ACCESS_KEY", "_CREDENTIALS")
 """Variables with these endings are not handed to the commands that the agent runs."""
 
-OWN = frozenset({"PYDANTIC_DISABLE_PLUGINS", "LITELLM_LOCAL_MODEL_COST_MAP"})
+PER_WINDOW = frozenset(
+    {"COLUMNS", "LINES", "OLDPWD", "PWD", "SHLVL", "TERM", "TERM_SESSION_ID", "WINDOWID", "_"}
+)
+"""Variables that differ between windows and mean nothing to a model."""
+
+SCRIPTED = "scripted/"
+"""Models with this prefix play a script file."""
+
+OWN = frozenset({"PYDANTIC_DISABLE_PLUGINS"})
 """Variables that we set for our own libraries."""
 
 
@@ -54,6 +63,11 @@ class Paths:
         """The locks of sessions that are open somewhere."""
         return self.data / "claims"
 
+    @property
+    def projects(self) -> Path:
+        """A folder for each project, with what is kept about it."""
+        return self.data / "projects"
+
 
 class Settings(BaseModel):
     """What the user can set, with defaults."""
@@ -66,6 +80,8 @@ class Settings(BaseModel):
     effort: Literal["default", "none", "low", "medium", "high"] = "default"
     mode: Literal["ask", "plan", "accept_edits"] = "ask"
     keys: dict[str, str] = Field(default_factory=dict)
+    server_idle: float = Field(default=1_800.0, ge=1.0)
+    """Seconds without windows and turns after which the shared server ends."""
     max_steps: int = Field(default=100, ge=1, le=10_000)
     max_line_bytes: int = Field(default=64 * 1024 * 1024, ge=1024)
     command_timeout: float = Field(default=120.0, gt=0)
@@ -89,31 +105,18 @@ def environment() -> Mapping[str, str]:
 
 def paths(env: Mapping[str, str]) -> Paths:
     """Where our files are: under `HERMES_EDITOR_HOME` when set, else the XDG folders."""
-    if home := env.get(f"{PREFIX}HOME"):
-        root = Path(home).expanduser().absolute()
-        return Paths(root / "config", root / "data", root / "state", root / "runtime")
-    user = Path(env.get("HOME") or Path.home())
-    state = _xdg(env, "XDG_STATE_HOME", user / ".local" / "state")
-    return Paths(
-        config=_xdg(env, "XDG_CONFIG_HOME", user / ".config"),
-        data=_xdg(env, "XDG_DATA_HOME", user / ".local" / "share"),
-        state=state,
-        runtime=_xdg(env, "XDG_RUNTIME_DIR", state.parent),
-    )
+    found = folders.find(env)
+    return Paths(Path(found.config), Path(found.data), Path(found.state), Path(found.runtime))
 
 
-def _xdg(env: Mapping[str, str], name: str, default: Path) -> Path:
-    value = env.get(name, "")
-    base = Path(value) if value.startswith("/") else default
-    return base / APP
-
-
-def settings(env: Mapping[str, str], file: Path) -> Settings:
-    """Read file and environment. Raises `ConfigError`."""
+def settings(env: Mapping[str, str], file: Path, cwd: str = "") -> Settings:
+    """Read file and environment; a script named relatively lies below `cwd`. Raises `ConfigError`."""
     values = _file_values(file)
     for name in Settings.model_fields:
         if (value := env.get(PREFIX + name.upper())) is not None and name != "keys":
             values[name] = value
+    if str(model := values.get("model", "")).startswith(SCRIPTED) and cwd:
+        values["model"] = SCRIPTED + str(Path(cwd, str(model).removeprefix(SCRIPTED)))
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
@@ -151,9 +154,9 @@ def child_environment(env: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def prepare_for_litellm() -> None:
-    """Keep litellm from downloading its price list when it is imported."""
-    os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+def for_models(env: Mapping[str, str]) -> dict[str, str]:
+    """What can matter to the clients of models: windows in which it is the same share them."""
+    return {name: value for name, value in env.items() if name not in PER_WINDOW}
 
 
 def is_macos() -> bool:

@@ -11,7 +11,10 @@ import json
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import cast
+from typing import Literal, TypeAlias, cast
+
+Thinking: TypeAlias = Literal["unknown", "never", "budget", "adaptive", "always"]
+"""How a model thinks: within a budget of tokens, as much as it sees fit, or that whatever is asked."""
 
 DEFAULT_CONTEXT_WINDOW = 128_000
 """Tokens we assume of a model that nobody described."""
@@ -30,6 +33,7 @@ class ModelInfo:
     output_price: float | None = None
     cached_price: float | None = None
     written_price: float | None = None
+    thinking: Thinking = "unknown"
 
     def cost(
         self, input_tokens: int, output_tokens: int, cached_tokens: int = 0, written_tokens: int = 0
@@ -112,7 +116,16 @@ def _info(entry: dict[str, object]) -> ModelInfo:
         output_price=_number(entry.get("output_cost_per_token")),
         cached_price=_number(entry.get("cache_read_input_token_cost")),
         written_price=_number(entry.get("cache_creation_input_token_cost")),
+        thinking=_thinking(entry),
     )
+
+
+def _thinking(entry: dict[str, object]) -> Thinking:
+    if entry.get("thinking_always_on") is True:
+        return "always"
+    if entry.get("supports_adaptive_thinking") is True:
+        return "adaptive"
+    return "budget" if entry.get("supports_reasoning") is True else "never"
 
 
 def _number(value: object) -> float | None:

@@ -23,11 +23,13 @@ from hermes_acp.llm.route import Dialect, Route
 
 SCRIPTED = "scripted"
 LITELLM = "litellm"
-"""`litellm/provider/model` goes through litellm even where the lean client would do."""
+"""`litellm/provider/model` goes through litellm even where a lean client would do."""
 
 SCRIPTED_CLIENT = "hermes_acp.llm.scripted"
 LEAN_CLIENT = "hermes_acp.llm.openai_wire"
 LITELLM_CLIENT = "hermes_acp.llm.litellm_model"
+OWN_FORMATS = {"anthropic": "hermes_acp.llm.anthropic_wire"}
+"""The clients for providers with a format of their own; all others that we reach speak OpenAI's."""
 
 PROBED = ("ollama_chat", "lm_studio", "llamafile", "hosted_vllm")
 """The local endpoints that are tried, in this order, when nothing is set."""
@@ -76,11 +78,10 @@ async def open_model(name: str, settings: Settings, env: Mapping[str, str]) -> M
     provider_name, _, rest = name.partition("/")
     if not rest:
         raise ModelError(f"{name!r} does not name a model. {HOW_TO_NAME}")
-    if provider_name == SCRIPTED:
-        return await asyncio.to_thread(_open, SCRIPTED_CLIENT, rest)
-    route = await _route(name, settings, env)
-    # Importing a client takes up to seconds, in which the event loop has to go on.
-    return await asyncio.to_thread(_open, _client(provider_name), route)
+    what = rest if provider_name == SCRIPTED else await _route(name, settings, env)
+    # Importing a client takes a while, in which the event loop has to go on.
+    client = await asyncio.to_thread(import_module, _client(provider_name))
+    return cast("Model", await client.open_model(what))
 
 
 def known_models(settings: Settings, env: Mapping[str, str], current: str) -> tuple[OptionValue, ...]:
@@ -98,15 +99,13 @@ def prefetch(name: str) -> str | None:
 def _client(provider_name: str) -> str:
     if provider_name == SCRIPTED:
         return SCRIPTED_CLIENT
-    return LEAN_CLIENT if _provider(provider_name).base_url else LITELLM_CLIENT
-
-
-def _open(client: str, what: Route | str) -> Model:
-    return cast("Model", import_module(client).open_model(what))
+    if not _provider(provider_name).base_url:
+        return LITELLM_CLIENT
+    return OWN_FORMATS.get(provider_name, LEAN_CLIENT)
 
 
 async def _route(name: str, settings: Settings, env: Mapping[str, str]) -> Route:
-    is_lean = _client(name.partition("/")[0]) == LEAN_CLIENT
+    is_lean = _client(name.partition("/")[0]) != LITELLM_CLIENT
     plain = _plain(name)
     provider_name, _, model = plain.partition("/")
     if not model:
@@ -125,11 +124,11 @@ async def _route(name: str, settings: Settings, env: Mapping[str, str]) -> Route
     if is_lean:
         model = model if "/" in model else provider.model_prefix + model
         dialect = _lean_dialect(name, provider, info)
-        return Route(name, model, dialect, url, info, key, variable, providers.proxy_for(url, env))
+        return Route(name, model, dialect, url, info, key, variable, env)
     dialect = _litellm_dialect(name, provider_name, info)
     credentials = _credentials(provider_name, settings, env)
     key = key or (NO_KEY if stated else "")
-    return Route(name, plain, dialect, stated, info, key, variable, credentials=credentials)
+    return Route(name, plain, dialect, stated, info, key, variable, env, credentials)
 
 
 def _lean_dialect(name: str, provider: Provider, info: ModelInfo) -> Dialect:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from hermes_acp.llm.base import AssistantMessage, Message, Request
 from hermes_acp.llm.loose_json import Json
-from hermes_acp.llm.openai_messages import convert, finish
 from hermes_acp.llm.route import Dialect
 
 KEPT = 16
 """Conversations that are remembered; the one that was not used for longest is forgotten."""
+
+Convert: TypeAlias = Callable[[tuple[Message, ...], int, Dialect], list[Json]]
+"""What is sent for the message at a position; an answer brings the results of its calls along."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +29,12 @@ class _Kept:
 class Converted:
     """The conversions of one model. Histories are told apart by `Request.session_id`."""
 
-    def __init__(self) -> None:
+    def __init__(self, convert: Convert) -> None:
+        self._convert = convert
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
 
     def messages(self, request: Request, dialect: Dialect) -> list[Json]:
-        """What `openai_messages.to_messages` gives."""
+        """What is sent for the whole history, one message after the other; not to be modified."""
         known = self._kept.pop(request.session_id, None)
         ends: list[int] = []
         sent: list[Json] = []
@@ -38,12 +43,12 @@ class Converted:
             ends = known.ends[:same]
             sent = known.sent[: ends[-1]] if ends else []
         for position in range(len(ends), len(request.messages)):
-            sent += convert(request.messages, position, dialect)
+            sent += self._convert(request.messages, position, dialect)
             ends.append(len(sent))
         self._kept[request.session_id] = _Kept(request.messages, dialect, ends, sent)
         if len(self._kept) > KEPT:
             self._kept.popitem(last=False)
-        return finish(request.system, sent, dialect)
+        return sent
 
 
 def _settled(old: tuple[Message, ...], new: tuple[Message, ...]) -> int:

@@ -1,54 +1,30 @@
-"""Every provider that litellm knows, through `litellm.acompletion`.
-
-litellm takes seconds to import, so this module is only imported in a worker thread, and only when
-such a model is opened (see `llm.choice`).
-"""
+"""Every provider that litellm knows, through the process in which litellm lives."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
-import re
-import socket
-import sys
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
-from functools import cache
-from typing import Any, cast
+from functools import lru_cache
 
-from hermes_acp.config import prepare_for_litellm
-from hermes_acp.llm import openai_errors
-from hermes_acp.llm.base import ModelError, Part, Request, StreamCut
-from hermes_acp.llm.loose_json import Json
-from hermes_acp.llm.openai_chunks import ChunkReader, taken_ids
-from hermes_acp.llm.openai_errors import Asked, Refusal
-from hermes_acp.llm.openai_messages import to_messages, to_tools
+from hermes_acp.config import for_models
+from hermes_acp.llm import history, openai_messages, refusals
+from hermes_acp.llm.base import ContextOverflow, ModelError, Part, Request, StreamCut, Transient
+from hermes_acp.llm.converted import Converted
+from hermes_acp.llm.litellm_process import RequestTooLong, Worker, WorkerLost
+from hermes_acp.llm.loose_json import Json, as_object, as_text
+from hermes_acp.llm.openai_chunks import ChunkReader
+from hermes_acp.llm.refusals import Asked, Refusal
 from hermes_acp.llm.route import Route
-from hermes_acp.llm.side_loop import SideLoop
 
-prepare_for_litellm()
-
-import litellm  # noqa: E402 (litellm reads the variable that was just set when it is imported)
-from litellm.exceptions import BadRequestError, MidStreamFallbackError  # noqa: E402
-from litellm.litellm_core_utils.streaming_handler import CustomStreamWrapper  # noqa: E402
-from openai import APIConnectionError  # noqa: E402
-
-CLOSE_SECONDS = 2.0
-"""How long we wait for a broken-off stream to close."""
-
-MAX_CAUSES = 16
-"""How far back we look for the cause of an error."""
-
-LOST = (APIConnectionError, ConnectionError, TimeoutError, socket.gaierror)
-
-PREFIXES = re.compile(r"^(?:(?:litellm\.)?\w+(?:Error|Exception|Timeout)(?: -|:) ?)+")
-"""What litellm puts before the provider's words."""
+WORKERS = 8
+"""Environments that are remembered with their worker; a forgotten one lives on with its models."""
 
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """Seconds we wait for the first chunk and between chunks."""
+    """Seconds we wait for the first chunk, and between chunks."""
 
     first_chunk: float = 600.0
     idle: float = 120.0
@@ -57,24 +33,52 @@ class Patience:
 DEFAULT_PATIENCE = Patience()
 
 
-def open_model(route: Route) -> LitellmModel:
-    """The model at the end of this route. Raises `ModelError` when litellm does not know the provider."""
+async def open_model(route: Route) -> LitellmModel:
+    """The model at the end of this route; litellm is loaded when this returns.
+
+    Raises `ModelError` when litellm does not know the provider, or cannot be loaded.
+    """
+    worker = _shared_worker(asyncio.get_running_loop(), frozenset(for_models(route.env).items()))
+    worker.use()
     try:
-        litellm.get_llm_provider(route.model)
-    except BadRequestError as error:
-        raise ModelError(
-            f"No provider is known for {route.name}. Check the part before the slash; for a server of your "
-            "own write openai/MODEL and set model_base_url."
-        ) from error
-    return LitellmModel(route)
+        await _check(worker, route)
+    except BaseException:
+        await worker.release()
+        raise
+    return LitellmModel(route, worker)
+
+
+@lru_cache(maxsize=WORKERS)
+def _shared_worker(_loop: asyncio.AbstractEventLoop, env: frozenset[tuple[str, str]]) -> Worker:
+    """One for all models with the same keys: its process costs more than everything else together."""
+    return Worker(dict(env))
+
+
+async def _check(worker: Worker, route: Route) -> None:
+    try:
+        async with aclosing(worker.call({"check": route.model})) as answers:
+            async for answer in answers:
+                if "refused" in answer:
+                    raise ModelError(
+                        f"No provider is known for {route.name}. Check the part before the slash; for a "
+                        "server of your own write openai/MODEL and set model_base_url."
+                    )
+    except WorkerLost as error:
+        raise ModelError(_lost(route.name, error)) from error
+
+
+def _lost(name: str, error: WorkerLost) -> str:
+    return f"litellm, through which {name} is asked, {error}. It is started again at the next request."
 
 
 class LitellmModel:
-    """A `Model` through litellm. Streams may run side by side."""
+    """A `Model` through litellm. Streams may run side by side. `worker` is released by `aclose`."""
 
-    def __init__(self, route: Route, patience: Patience = DEFAULT_PATIENCE) -> None:
+    def __init__(self, route: Route, worker: Worker, patience: Patience = DEFAULT_PATIENCE) -> None:
         self._route = route
+        self._worker = worker
         self._patience = patience
+        self._converted = Converted(openai_messages.convert)
         where = route.base_url or f"the API of {route.model.partition('/')[0]}"
         self._asked = Asked(route.name, where, route.key_variable, route.key)
 
@@ -95,42 +99,25 @@ class LitellmModel:
 
     async def stream(self, request: Request) -> AsyncGenerator[Part, None]:
         """Ask, and yield the answer; see `llm.base.Model`."""
-        async with aclosing(_side_loop().stream(lambda: self._ask(request))) as parts:
-            async for part in parts:
-                yield part
-
-    async def aclose(self) -> None:
-        """Nothing to free: litellm shares its connections between models."""
-
-    async def _ask(self, request: Request) -> AsyncGenerator[Part, None]:
-        """The answer; runs in the side loop."""
-        reader = ChunkReader(self._route.dialect.model, self._route.info, taken_ids(request))
-        answer = await self._open(request)
-        try:
-            while (chunk := await self._next(answer, reader)) is not None:
+        reader = ChunkReader(self._route.dialect.model, self._route.info, history.taken_ids(request))
+        async with aclosing(self._worker.call({"ask": self._arguments(request)})) as messages:
+            while (chunk := await self._next(messages, reader)) is not None:
                 for part in reader.feed(chunk):
                     yield part
-            for part in reader.finish():
-                yield part
-        finally:
-            await _close(answer)
+        for part in reader.finish():
+            yield part
 
-    async def _open(self, request: Request) -> CustomStreamWrapper:
-        try:
-            async with asyncio.timeout(self._patience.first_chunk):
-                answer = await litellm.acompletion(**self._arguments(request))
-        except TimeoutError as error:
-            reason = f"no answer within {self._patience.first_chunk:g} seconds"
-            raise openai_errors.unreachable(self._asked, reason) from error
-        except Exception as error:
-            raise self._explained(error) from error
-        return cast("CustomStreamWrapper", answer)
+    async def aclose(self) -> None:
+        """Give up the process, which ends with its last model."""
+        await self._worker.release()
 
-    def _arguments(self, request: Request) -> dict[str, Any]:
+    def _arguments(self, request: Request) -> Json:
+        """What `litellm.acompletion` is called with."""
         route = self._route
-        arguments: dict[str, Any] = {
+        sent = self._converted.messages(request, route.dialect)
+        arguments: Json = {
             "model": route.model,
-            "messages": to_messages(request, route.dialect),
+            "messages": openai_messages.finish(request.system, sent, route.dialect),
             "stream": True,
             "stream_options": {"include_usage": True},
             "num_retries": 0,
@@ -139,7 +126,7 @@ class LitellmModel:
             **route.credentials,
         }
         if request.tools:
-            arguments["tools"] = to_tools(request.tools)
+            arguments["tools"] = openai_messages.to_tools(request.tools)
         if request.effort != "default":
             arguments["reasoning_effort"] = request.effort
         if route.base_url:
@@ -148,83 +135,42 @@ class LitellmModel:
             arguments["api_key"] = route.key
         return arguments
 
-    async def _next(self, answer: CustomStreamWrapper, reader: ChunkReader) -> Json | None:
-        """The next chunk, None at the end. Raises `StreamCut`."""
+    async def _next(self, messages: AsyncGenerator[Json, None], reader: ChunkReader) -> Json | None:
+        """The next chunk, None at the end. Raises `ModelError`s."""
         seconds = self._patience.idle if reader.started else self._patience.first_chunk
         try:
             async with asyncio.timeout(seconds):
-                chunk = await anext(answer, None)
+                message = await anext(messages)
         except TimeoutError as error:
-            raise StreamCut(f"{self._asked.model} sent nothing for {seconds:g} seconds.") from error
-        except Exception as error:
-            raise self._explained(error, cut=True) from error
-        if chunk is not None:
-            return cast("Json", chunk.model_dump(exclude_none=True))  # pyright: ignore[reportUnknownMemberType]
-        # litellm makes up a finish reason when the provider sent none.
-        if answer.received_finish_reason is None and answer.intermittent_finish_reason is None:
-            raise StreamCut(f"The answer of {self._asked.model} broke off in the middle.")
-        return None
+            raise self._silent(seconds, cut=reader.started) from error
+        except WorkerLost as error:
+            kind = StreamCut if reader.started else Transient
+            raise kind(_lost(self.name, error)) from error
+        except RequestTooLong as error:
+            raise ContextOverflow(
+                f"The conversation is too long for {self.name}. Compact it and go on."
+            ) from error
+        if refused := as_object(message.get("refused")):
+            raise self._explained(refused, cut=reader.started)
+        if as_text(message.get("end")) == "cut":
+            raise StreamCut(f"The answer of {self.name} broke off in the middle.")
+        return as_object(message["chunk"]) if "chunk" in message else None
 
-    def _explained(self, error: Exception, *, cut: bool = False) -> ModelError:
-        """Our error for anything that litellm and the libraries below it raise."""
-        cause = error
-        if isinstance(error, MidStreamFallbackError) and error.original_exception is not None:
-            cause = error.original_exception
-        refusal = _refusal(cause)
-        if not _is_lost_connection(cause):
-            return openai_errors.to_error(self._asked, refusal)
+    def _silent(self, seconds: float, *, cut: bool) -> Transient:
         if cut:
-            return StreamCut(
-                f"The answer of {self._asked.model} broke off: {self._asked.hide(refusal.message)}"
-            )
-        return openai_errors.unreachable(self._asked, refusal.message)
+            return StreamCut(f"{self.name} sent nothing for {seconds:g} seconds.")
+        return refusals.unreachable(self._asked, f"no answer within {seconds:g} seconds")
 
-
-def _refusal(error: Exception) -> Refusal:
-    status = getattr(error, "status_code", None)
-    headers = cast("Mapping[str, str] | None", getattr(error, "litellm_response_headers", None))
-    message = PREFIXES.sub("", str(error).partition(" Original exception:")[0])
-    return Refusal(
-        status if isinstance(status, int) else 0,
-        message or type(error).__name__,
-        retry_after=openai_errors.wait_wished(headers or {}),
-    )
-
-
-def _is_lost_connection(error: BaseException) -> bool:
-    """Whether the network is behind it: litellm reports some of these as a server's error 500."""
-    cause: BaseException | None = error
-    for _ in range(MAX_CAUSES):
-        if isinstance(cause, LOST):
-            return True
-        cause = cause and (cause.__cause__ or cause.__context__)
-    return False
-
-
-async def _close(answer: CustomStreamWrapper) -> None:
-    try:
-        async with asyncio.timeout(CLOSE_SECONDS):
-            await answer.aclose()
-    except TimeoutError:
-        return
-
-
-@cache
-def _side_loop() -> SideLoop:
-    """One for all models: litellm imports, loads and blocks as it goes, up to seconds at first use."""
-    return SideLoop("litellm")
-
-
-def _set_up() -> None:
-    """Silence litellm, and take from it what we do ourselves."""
-    litellm.suppress_debug_info = True
-    litellm.drop_params = True
-    litellm.modify_params = True
-    litellm.disable_streaming_logging = True
-    litellm.num_retries = 0
-    # Not declared as public, but read from here: an answer may repeat a chunk as often as it likes.
-    litellm.REPEATED_STREAMING_CHUNK_LIMIT = sys.maxsize  # pyright: ignore[reportPrivateImportUsage]
-    logging.getLogger("LiteLLM").setLevel(logging.CRITICAL)
-
-
-_set_up()
+    def _explained(self, refused: Mapping[str, object], *, cut: bool) -> ModelError:
+        """Our error for what litellm and the libraries below it raised."""
+        status, wait = refused.get("status"), refused.get("retry_after")
+        refusal = Refusal(
+            status if isinstance(status, int) else 0,
+            as_text(refused.get("message")),
+            retry_after=wait if isinstance(wait, float) else None,
+        )
+        if not refused.get("lost"):
+            return refusals.to_error(self._asked, refusal)
+        if cut:
+            return StreamCut(f"The answer of {self.name} broke off: {self._asked.hide(refusal.message)}")
+        return refusals.unreachable(self._asked, refusal.message)

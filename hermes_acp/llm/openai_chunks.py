@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
@@ -10,12 +9,11 @@ from typing import Literal
 import orjson
 
 from hermes_acp.events import Usage
+from hermes_acp.llm import history
 from hermes_acp.llm.base import (
-    AssistantMessage,
     FinishPart,
     OpaquePart,
     Part,
-    Request,
     TextPart,
     ThoughtPart,
     ToolCallPart,
@@ -79,7 +77,7 @@ class ChunkReader:
         """The parts that this chunk completes. A whole answer (not streamed) is one big chunk."""
         self.started = True
         if usage := chunk.get("usage"):
-            self._usage = read_usage(as_object(usage), self._info)
+            self._count(read_usage(as_object(usage), self._info))
         choices = as_list(chunk.get("choices"))
         if not choices:
             return []
@@ -107,6 +105,11 @@ class ChunkReader:
         reason = "tool_calls" if self._calls and self._reason == "stop" else self._reason
         parts.append(FinishPart(reason))
         return parts
+
+    def _count(self, usage: Usage) -> None:
+        # A request without a single token was not counted.
+        if usage.input_tokens or usage.output_tokens:
+            self._usage = usage
 
     def _read_delta(self, delta: Json, parts: list[Part]) -> None:
         # The common chunk carries only text, so every other member costs no more than a failed look-up.
@@ -176,19 +179,10 @@ class ChunkReader:
         call.held = ""
 
     def _unique_id(self, wire_id: str) -> str:
-        call_id = wire_id.partition(ID_SEPARATOR)[0]
-        if not call_id or call_id in self._taken:
-            call_id = f"call_{uuid.uuid4().hex[:24]}"
-        self._taken.add(call_id)
+        call_id = history.new_id(wire_id.partition(ID_SEPARATOR)[0], self._taken)
         if ID_SEPARATOR in wire_id:
             self._opaque.long_ids[call_id] = call_id + wire_id[wire_id.index(ID_SEPARATOR) :]
         return call_id
-
-
-def taken_ids(request: Request) -> set[str]:
-    """The ids of the calls in the history, which no new call may have."""
-    from_answers = (message for message in request.messages if isinstance(message, AssistantMessage))
-    return {call.call_id for message in from_answers for call in message.tool_calls}
 
 
 def read_usage(usage: Json, info: ModelInfo) -> Usage:

@@ -37,7 +37,13 @@ class Provider:
 
 
 PROVIDERS: tuple[Provider, ...] = (
-    Provider("anthropic", "", ("ANTHROPIC_API_KEY",), "claude-sonnet-5-5"),
+    Provider(
+        "anthropic",
+        "https://api.anthropic.com",
+        ("ANTHROPIC_API_KEY",),
+        "claude-sonnet-5-5",
+        ("ANTHROPIC_BASE_URL", "ANTHROPIC_API_BASE"),
+    ),
     Provider(
         "openai",
         "https://api.openai.com/v1",

@@ -31,7 +31,8 @@ class Dialect:
 class Route:
     """A model at a server: `name` as the user set it, `model` as the client calls it.
 
-    `credentials` are further arguments of litellm. `key_variable` is what messages tell to set.
+    `credentials` are further arguments of litellm. `key_variable` is what messages tell to set. `env` is
+    the environment in which the proxy, and what litellm wants to know beside that, are found.
     """
 
     name: str
@@ -41,5 +42,5 @@ class Route:
     info: ModelInfo = UNKNOWN
     key: str = field(default="", repr=False)
     key_variable: str = ""
-    proxy: str | None = field(default=None, repr=False)
+    env: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
     credentials: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)

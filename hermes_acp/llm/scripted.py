@@ -50,9 +50,9 @@ MAX_PLAYED_FAULTS = 10_000
 """How many faults are remembered as played; older ones would be played again."""
 
 
-def open_model(path: str) -> ScriptedModel:
-    """The model `scripted/PATH`; blocking. Raises `ModelError` that names the line and the problem."""
-    return ScriptedModel(path, script.read(path))
+async def open_model(path: str) -> ScriptedModel:
+    """The model `scripted/PATH`. Raises `ModelError` that names the line and the problem."""
+    return ScriptedModel(path, await asyncio.to_thread(script.read, path))
 
 
 class ScriptedModel:

@@ -1,16 +1,19 @@
-"""litellm may block, because it has an event loop of its own; nothing else may."""
+"""litellm takes seconds to load: the tests of a module share the process in which it lives."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 
-import pytest
-from blockbuster import BlockBuster
+import pytest_asyncio
+
+from hermes_acp.config import Settings
+from hermes_acp.llm.choice import open_model
+
+SERVER = Settings(model="litellm/openai/m", model_base_url="http://127.0.0.1:1/v1", allow_real_models=False)
+ENV = {"OPENAI_API_KEY": "sk-secret", "ANTHROPIC_API_KEY": "sk-ant-secret"}
 
 
-@pytest.fixture(autouse=True)
-def event_loop_never_blocks() -> Iterator[None]:
-    guard = BlockBuster("hermes_acp")
-    for function in guard.functions.values():
-        function.can_block_in("hermes_acp/llm/side_loop.py", "_pump")
-    guard.activate()
-    yield
-    guard.deactivate()
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def litellm_stays() -> AsyncIterator[dict[str, str]]:
+    """Keeps litellm loaded; the environment in which models share it."""
+    model = await open_model(SERVER.model, SERVER, ENV)
+    yield ENV
+    await model.aclose()

@@ -14,6 +14,7 @@ async def test_a_model_in_the_packaged_list_is_known() -> None:
         output_price=1.5e-05,
         cached_price=3e-07,
         written_price=3.75e-06,
+        thinking="budget",
     )
 
 

@@ -144,7 +144,8 @@ def test_the_picker_offers_what_can_be_used() -> None:
     [
         ("openai/gpt-5.6", "hermes_acp.llm.openai_wire"),
         ("ollama_chat/qwen3", "hermes_acp.llm.openai_wire"),
-        ("anthropic/claude-sonnet-5-5", "hermes_acp.llm.litellm_model"),
+        ("anthropic/claude-sonnet-5-5", "hermes_acp.llm.anthropic_wire"),
+        ("litellm/anthropic/claude-sonnet-5-5", "hermes_acp.llm.litellm_model"),
         ("litellm/openai/gpt-5.6", "hermes_acp.llm.litellm_model"),
         ("bedrock/x", "hermes_acp.llm.litellm_model"),
         ("scripted/x", "hermes_acp.llm.scripted"),
@@ -159,7 +160,8 @@ def test_choosing_a_model_loads_no_client() -> None:
     code = (
         "import sys, json, hermes_acp.llm.choice, hermes_acp.llm.retry;"
         "print(json.dumps([name for name in ('litellm', 'openai', 'httpx', 'aiohttp', 'orjson',"
-        " 'hermes_acp.llm.scripted', 'hermes_acp.llm.openai_wire') if name in sys.modules]))"
+        " 'hermes_acp.llm.scripted', 'hermes_acp.llm.openai_wire',"
+        " 'hermes_acp.llm.anthropic_wire', 'hermes_acp.llm.litellm_model') if name in sys.modules]))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == []

@@ -28,10 +28,12 @@ from hermes_acp.llm.base import (
     UserMessage,
 )
 from hermes_acp.llm.choice import open_model
+from tests.llm.conftest import ENV
 from tests.model_server import USAGE, ModelServer, refused, streamed, text, thought, tool
 
 REQUEST = Request("be brief", (UserMessage((TextBlock("hi"),)),))
-ENV = {"OPENAI_API_KEY": "sk-secret"}
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 Asking = Callable[..., AbstractAsyncContextManager[tuple[Model, ModelServer]]]
 
@@ -39,6 +41,8 @@ Asking = Callable[..., AbstractAsyncContextManager[tuple[Model, ModelServer]]]
 @pytest.fixture(params=["openai/m", pytest.param("litellm/openai/m", marks=pytest.mark.slow)])
 def asking(request: pytest.FixtureRequest) -> Asking:
     """Opens a model of either kind at a server that behaves as told."""
+    if request.param.startswith("litellm/"):
+        request.getfixturevalue("litellm_stays")
 
     @asynccontextmanager
     async def opened(*behaviours: dict[str, object]) -> AsyncIterator[tuple[Model, ModelServer]]:

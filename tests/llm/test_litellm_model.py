@@ -1,6 +1,5 @@
-"""litellm with a provider whose format is its own: Anthropic's messages."""
+"""litellm, in its process, with a provider whose format is its own: Anthropic's messages."""
 
-import json
 from typing import Any
 
 import pytest
@@ -24,66 +23,19 @@ from hermes_acp.llm.base import (
     UserMessage,
 )
 from hermes_acp.llm.choice import open_model
+from tests.llm.anthropic_server import ANSWER, START, block
+from tests.llm.conftest import ENV
 from tests.model_server import ModelServer
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.usefixtures("litellm_stays"),
+]
 
-NAME = "anthropic/claude-sonnet-4-5"
+NAME = "litellm/anthropic/claude-sonnet-4-5"
 USER = UserMessage((TextBlock("hi"),))
 READ = ToolSpec("read", "Read a file", {"type": "object", "properties": {"path": {"type": "string"}}})
-
-
-def event(kind: str, **members: object) -> dict[str, Any]:
-    data = json.dumps({"type": kind, **members})
-    return {"raw": f"event: {kind}\ndata: {data}\n\n"}
-
-
-def block(index: int, start: dict[str, object], *deltas: dict[str, object]) -> list[dict[str, Any]]:
-    return [
-        event("content_block_start", index=index, content_block=start),
-        *(event("content_block_delta", index=index, delta=delta) for delta in deltas),
-        event("content_block_stop", index=index),
-    ]
-
-
-START = event(
-    "message_start",
-    message={
-        "id": "msg_1",
-        "type": "message",
-        "role": "assistant",
-        "model": "claude-sonnet-4-5",
-        "content": [],
-        "stop_reason": None,
-        "usage": {
-            "input_tokens": 10,
-            "cache_read_input_tokens": 100,
-            "cache_creation_input_tokens": 50,
-            "output_tokens": 1,
-        },
-    },
-)
-ANSWER = {
-    "steps": [
-        START,
-        *block(
-            0,
-            {"type": "thinking", "thinking": "", "signature": ""},
-            {"type": "thinking_delta", "thinking": "let me "},
-            {"type": "thinking_delta", "thinking": "see"},
-            {"type": "signature_delta", "signature": "SIGNED"},
-        ),
-        *block(1, {"type": "text", "text": ""}, {"type": "text_delta", "text": "Reading."}),
-        *block(
-            2,
-            {"type": "tool_use", "id": "toolu_1", "name": "read", "input": {}},
-            {"type": "input_json_delta", "partial_json": '{"path"'},
-            {"type": "input_json_delta", "partial_json": ': "a"}'},
-        ),
-        event("message_delta", delta={"stop_reason": "tool_use"}, usage={"output_tokens": 20}),
-        event("message_stop"),
-    ]
-}
 
 
 async def ask(behaviour: dict[str, Any], *requests: Request) -> tuple[list[list[Part]], list[Any]]:
@@ -91,8 +43,11 @@ async def ask(behaviour: dict[str, Any], *requests: Request) -> tuple[list[list[
     async with ModelServer([behaviour]) as server:
         base_url = server.base_url.removesuffix("/v1")
         settings = Settings(model=NAME, model_base_url=base_url, allow_real_models=False)
-        model = await open_model(NAME, settings, {"ANTHROPIC_API_KEY": "sk-ant-secret"})
-        answers = [[part async for part in model.stream(request)] for request in requests]
+        model = await open_model(NAME, settings, ENV)
+        try:
+            answers = [[part async for part in model.stream(request)] for request in requests]
+        finally:
+            await model.aclose()
         return answers, [each.body for each in server.requests]
 
 

@@ -170,15 +170,19 @@ def test_the_last_usage_counts_and_is_priced() -> None:
 @pytest.mark.parametrize(
     ("usage", "meant"),
     [
-        ({"prompt_tokens": 5, "prompt_cache_hit_tokens": 2, "cost": 0.25}, Usage(5, 0, 2, 0.25)),
-        ({"prompt_tokens": float("inf"), "completion_tokens": -1}, Usage(0, 0, 0, None)),
-        ({"prompt_tokens": "many", "completion_tokens": None, "x": 1}, Usage(0, 0, 0, None)),
+        (
+            {"prompt_tokens": 5, "prompt_cache_hit_tokens": 2, "cost": 0.25},
+            [UsagePart(Usage(5, 0, 2, 0.25))],
+        ),
+        ({"prompt_tokens": float("inf"), "completion_tokens": -1}, []),
+        ({"prompt_tokens": "many", "completion_tokens": None, "x": 1}, []),
+        ({"prompt_tokens": 0, "completion_tokens": 0}, []),
     ],
 )
-def test_usage_of_other_servers(usage: Json, meant: Usage) -> None:
+def test_usage_of_other_servers_counts_if_they_counted(usage: Json, meant: list[Part]) -> None:
     reader = ChunkReader("m", UNKNOWN)
     reader.feed({"usage": usage})
-    assert reader.finish() == [UsagePart(meant), FinishPart("stop")]
+    assert reader.finish() == [*meant, FinishPart("stop")]
 
 
 def test_streamed_reasoning_blocks_are_joined_until_they_are_signed() -> None:

@@ -9,17 +9,11 @@ from hermes_acp.events import (
     ToolRequest,
 )
 from hermes_acp.llm.base import AssistantMessage, Message, Request, ToolMessage, ToolSpec, UserMessage
+from hermes_acp.llm.converted import Converted
+from hermes_acp.llm.encoding import encode
+from hermes_acp.llm.history import NO_OUTPUT, NO_RESULT, NO_SIGHT, NO_WORDS, has_images
 from hermes_acp.llm.opaque import Opaque
-from hermes_acp.llm.openai_messages import (
-    NO_OUTPUT,
-    NO_RESULT,
-    NO_SIGHT,
-    NO_WORDS,
-    encode,
-    has_images,
-    to_messages,
-    to_tools,
-)
+from hermes_acp.llm.openai_messages import convert, finish, to_tools
 from hermes_acp.llm.route import Dialect
 
 DIALECT = Dialect("openai/test")
@@ -27,6 +21,10 @@ DIALECT = Dialect("openai/test")
 
 def user(text: str) -> UserMessage:
     return UserMessage((TextBlock(text),))
+
+
+def to_messages(request: Request, dialect: Dialect) -> list[dict[str, object]]:
+    return finish(request.system, Converted(convert).messages(request, dialect), dialect)
 
 
 def sent(*messages: Message, dialect: Dialect = DIALECT) -> list[dict[str, object]]:

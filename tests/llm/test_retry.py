@@ -1,4 +1,3 @@
-import asyncio
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
@@ -25,7 +24,7 @@ class Clock:
 async def model(tmp_path: Path, parts: str) -> scripted.ScriptedModel:
     path = tmp_path / "script.jsonl"
     path.write_text(f'{{"parts": [{parts}]}}\n')
-    return await asyncio.to_thread(scripted.open_model, str(path))
+    return await scripted.open_model(str(path))
 
 
 def stream(asked: scripted.ScriptedModel, clock: Clock) -> AsyncGenerator[Part | Retrying, None]:

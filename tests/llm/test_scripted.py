@@ -31,14 +31,10 @@ from hermes_acp.llm.base import (
 from hermes_acp.llm.scripted import ScriptedModel
 
 
-def written(tmp_path: Path, *lines: object) -> ScriptedModel:
+async def model(tmp_path: Path, *lines: object) -> ScriptedModel:
     script = tmp_path / "script.jsonl"
     script.write_text("".join((line if isinstance(line, str) else json.dumps(line)) + "\n" for line in lines))
-    return scripted.open_model(str(script))
-
-
-async def model(tmp_path: Path, *lines: object) -> ScriptedModel:
-    return await asyncio.to_thread(written, tmp_path, *lines)
+    return await scripted.open_model(str(script))
 
 
 def user(text: str) -> UserMessage:
@@ -209,13 +205,13 @@ async def _closed(asked: ScriptedModel) -> AsyncGenerator[Part, None]:
         ("[" * 100_000, "line 2"),
     ],
 )
-def test_a_bad_script_is_refused_with_line_and_problem(tmp_path: Path, line: str, problem: str) -> None:
+async def test_a_bad_script_is_refused_with_line_and_problem(tmp_path: Path, line: str, problem: str) -> None:
     with pytest.raises(ModelError) as caught:
-        written(tmp_path, {"parts": []}, line)
+        await model(tmp_path, {"parts": []}, line)
     assert problem in str(caught.value)
 
 
-def test_scripts_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
+async def test_scripts_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
     (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
     (tmp_path / "empty").write_text("// nothing\n")
     for name, problem in (
@@ -224,6 +220,6 @@ def test_scripts_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
         ("empty", "no answers"),
     ):
         with pytest.raises(ModelError, match=problem):
-            scripted.open_model(str(tmp_path / name))
+            await scripted.open_model(str(tmp_path / name))
     with pytest.raises(ModelError, match="cannot be read"):
-        scripted.open_model(str(tmp_path))
+        await scripted.open_model(str(tmp_path))

@@ -4,7 +4,7 @@ from email.utils import formatdate
 import pytest
 
 from hermes_acp.llm.base import ContextOverflow, LoginNeeded, ModelError, Transient
-from hermes_acp.llm.openai_errors import (
+from hermes_acp.llm.refusals import (
     MAX_DETAIL,
     Asked,
     Refusal,

@@ -22,7 +22,7 @@ SHORTEST_KEY = 6
 """A shorter "key" is a placeholder; hiding it would garble the message."""
 
 OVERFLOW = re.compile(
-    r"context.?(length|window|size)|maximum context|too many (input )?tokens"
+    r"context.?(length|window|size|limit)|maximum context|too many (input )?tokens"
     r"|(prompt|input|request) is too long|reduce the length|max_model_len"
     r"|exceeds? the (available|maximum) (context|input|number of tokens)"
     r"|maximum (prompt|input) (length|tokens)|input token count.*exceeds",
@@ -31,7 +31,7 @@ OVERFLOW = re.compile(
 BAD_KEY = re.compile(r"api.?key|unauthori[sz]ed|authentication", re.IGNORECASE)
 QUOTA = re.compile(r"insufficient_quota|exceeded your current quota|billing|credit balance", re.IGNORECASE)
 OVERLOAD = re.compile(
-    r"overload|rate.?limit|too many requests|server_error|internal|unavailable|timeout", re.I
+    r"overload|rate.?limit|too many requests|server_error|api_error|internal|unavailable|timeout", re.I
 )
 
 TRANSIENT = frozenset({408, 409, 425, 429, 499})
@@ -84,7 +84,7 @@ def to_error(asked: Asked, refusal: Refusal) -> ModelError:
         return ModelError(
             f"{asked.shown_url} does not know {asked.model}{said}. Check the model's name and model_base_url."
         )
-    if status in (402, 429) and (status == 402 or QUOTA.search(words)):
+    if status == 402 or (status in (400, 429) and QUOTA.search(words)):
         return ModelError(
             f"The account for {asked.model} has no credit left{said}. Add credit or switch model."
         )
