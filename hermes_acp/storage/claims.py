@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import os
 from pathlib import Path
 
-from hermes_acp.storage.database import StorageError
+from hermes_acp.storage import locks
+from hermes_acp.storage.errors import StorageError
 
 
 class SessionInUse(Exception):
@@ -25,31 +24,36 @@ class Claims:
         """Take the session for this process. Raises `SessionInUse` and `StorageError`."""
         if session_id in self._held:
             return
+        path = self._folder / session_id
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            handle = os.open(self._folder / session_id, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise StorageError(f"{self._folder} cannot be used: {error}.") from error
+        handle = locks.open_lock(path)
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            owner = os.pread(handle, 32, 0).decode("ascii", "replace").strip() or "unknown"
+            if not locks.lock(handle, path):
+                owner = locks.noted(handle) or "unknown"
+                raise SessionInUse(
+                    f"This session is open in another window (process {owner}). "
+                    "Close it there, then open it here."
+                )
+        except BaseException:
             os.close(handle)
-            raise SessionInUse(
-                f"This session is open in another window (process {owner}). "
-                "Close it there, then open it here."
-            ) from None
-        except OSError as error:
-            os.close(handle)
-            raise StorageError(f"{self._folder} cannot hold locks: {error}.") from error
-        # The owner's number only makes the message above nicer: a full disk must not stop anybody.
-        with contextlib.suppress(OSError):
-            os.ftruncate(handle, 0)
-            os.pwrite(handle, str(os.getpid()).encode(), 0)
+            raise
+        locks.note(handle, str(os.getpid()))
         self._held[session_id] = handle
 
     def release(self, session_id: str) -> None:
         """Give the session back. The file stays: removing it would let two processes hold two files."""
         handle = self._held.pop(session_id, None)
         if handle is not None:
+            # A child process that is being started holds the descriptor too, until it becomes a program.
+            locks.unlock(handle)
             os.close(handle)
+
+    def last_holder(self, session_id: str) -> int | None:
+        """The process that took the session last, which may have given it back or be gone."""
+        try:
+            return int((self._folder / session_id).read_text("utf-8"))
+        except (OSError, ValueError):
+            return None

@@ -1,7 +1,7 @@
 """One SQLite file: opened with full durability, migrated, and written by one process at a time.
 
-Several processes may hold the file open (each editor window may host its own server), so every
-write happens under an advisory lock beside the file. That keeps the promise "one writer" that
+Several processes may hold the file open (a server, the one that takes over from it, commands), so
+every write happens under an advisory lock beside the file. That keeps the promise "one writer" that
 SQLite versions before 3.51.3 need to be safe, and gives waiting writers a bound and a message.
 """
 
@@ -9,174 +9,166 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
-import os
 import sqlite3
 import time
-from collections.abc import AsyncGenerator, Sequence
-from importlib import resources
+from collections import deque
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
-import aiosqlite
+from hermes_acp.storage import commits, locks
+from hermes_acp.storage.commits import GROUP, REFUSED, Statement, Value
+from hermes_acp.storage.connection import Connection
+from hermes_acp.storage.errors import StorageError, explain, is_busy
+from hermes_acp.storage.handle import WRITER_WAIT, Handle, busy
 
-WRITER_WAIT = 5.0
-"""Seconds to wait for another process that is writing."""
-WRITER_POLL = 0.002
-BUSY_TIMEOUT_MS = 5_000
-
-Value: TypeAlias = str | int | float | bytes | None
 Row: TypeAlias = tuple[Any, ...]
-
-SETUP = f"""
-PRAGMA journal_mode = WAL;
-PRAGMA synchronous = FULL;
-PRAGMA fullfsync = ON;
-PRAGMA foreign_keys = ON;
-PRAGMA busy_timeout = {BUSY_TIMEOUT_MS};
-CREATE TABLE IF NOT EXISTS migrations (name TEXT PRIMARY KEY, applied_at REAL NOT NULL);
-"""
-
-
-class StorageError(Exception):
-    """The database cannot be read or written; `str()` says why and what to do."""
 
 
 class Database:
-    """A database file, opened at its first use. All methods raise `StorageError`."""
+    """A database file, opened at its first use. All methods raise `StorageError`.
 
-    def __init__(self, path: Path) -> None:
+    With `repair`, which is for servers, a file that was not closed in order is checked when it is
+    opened, and a damaged one is set aside and rebuilt then, or as soon as the damage is met; without,
+    damage is an error. A server also gives its `claim` on the folder, which is made before the file
+    is opened.
+    """
+
+    def __init__(self, path: Path, *, repair: bool = False, claim: Callable[[], None] | None = None) -> None:
         self.path = path
-        self._connection: aiosqlite.Connection | None = None
-        self._lock = -1
+        self._repair = repair
+        self._claim = claim
+        self._connection: Connection | None = None
+        self._notice: str | None = None
         self._opening = asyncio.Lock()
-        self._turn = asyncio.Lock()
+        self._waiting: deque[Statement] = deque()
 
     @classmethod
-    async def open(cls, path: Path) -> Database:
+    async def open(cls, path: Path, *, repair: bool = False) -> Database:
         """Open or create the file (mode 0600) now and bring it to the newest schema."""
-        database = cls(path)
+        database = cls(path, repair=repair)
         await database._ready()
         return database
+
+    @property
+    def notice(self) -> str | None:
+        """What the user should know: that the file was damaged, what was kept, where the rest lies.
+
+        It may appear at any use of a database with `repair`, and stays.
+        """
+        return self._connection.notice if self._connection is not None else self._notice
+
+    def doubt(self) -> None:
+        """Have the file examined thoroughly at its next use, because its contents make no sense."""
+        if self._connection is not None:
+            self._connection.doubt()
 
     async def fetch(self, sql: str, args: Sequence[Value] = ()) -> list[Row]:
         """All rows of a query."""
         connection = await self._ready()
-        try:
-            return cast("list[Row]", await connection.execute_fetchall(sql, args))
-        except (sqlite3.Error, UnicodeEncodeError) as error:
-            raise StorageError(_explain(self.path, error)) from error
+        deadline = time.monotonic() + WRITER_WAIT
+        while True:
+            try:
+                return await connection.run(
+                    lambda opened: cast("list[Row]", opened.connection.execute(sql, args).fetchall())
+                )
+            except (*REFUSED, OSError, StorageError) as error:
+                if not is_busy(error) or time.monotonic() > deadline:
+                    raise StorageError(explain(self.path, error)) from error
+            await asyncio.sleep(locks.POLL)
 
     async def write(self, sql: str, args: Sequence[Value] = ()) -> int:
-        """One statement, one transaction, on disk when it returns: the number of changed rows.
+        """One statement, on disk when it returns: the number of changed rows.
 
-        A cancelled write still happens: it is in the hands of SQLite's thread.
+        Statements run in the order of the calls, those that wait at the same time in one transaction;
+        each fails for itself alone. A cancelled write still happens: it is in the hands of SQLite.
         """
-        return await asyncio.shield(self._write(sql, args))
+        return await asyncio.shield(self._write(Statement(sql, args)))
 
     async def close(self) -> None:
-        """Close; what was written is already on disk."""
-        if self._connection is None:
+        """Close; what was written is already on disk. The next use opens the file again."""
+        connection = self._connection
+        if connection is None:
             return
-        with contextlib.suppress(StorageError):
-            async with self._writing():
-                await self._connection.close()
-        os.close(self._lock)
-        self._connection = None
+        with contextlib.suppress(StorageError, sqlite3.Error, OSError):
+            # What is left are cancelled writes behind another process: their patience has an end.
+            while self._waiting:
+                if not await connection.run(self._commit):
+                    await asyncio.sleep(locks.POLL)
+        self._connection, self._notice = None, connection.notice
+        with contextlib.suppress(StorageError, sqlite3.Error, OSError):
+            await connection.shut()
 
-    async def _write(self, sql: str, args: Sequence[Value]) -> int:
+    async def _write(self, statement: Statement) -> int:
         connection = await self._ready()
-        async with self._writing():
-            cursor = await connection.execute(sql, args)
-            return cursor.rowcount
+        self._waiting.append(statement)
+        deadline = time.monotonic() + WRITER_WAIT
+        while statement.outcome is None:
+            try:
+                free = await connection.run(self._commit)
+            except (sqlite3.Error, OSError, StorageError) as error:
+                if self._withdraw(statement):
+                    raise StorageError(explain(self.path, error)) from error
+            else:
+                if not free and time.monotonic() > deadline and self._withdraw(statement):
+                    raise StorageError(busy(self.path))
+                if not free:
+                    await asyncio.sleep(locks.POLL)
+        if isinstance(statement.outcome, Exception):
+            connection.note(statement.outcome)
+            raise StorageError(explain(self.path, statement.outcome)) from statement.outcome
+        return statement.outcome
 
-    async def _ready(self) -> aiosqlite.Connection:
-        if self._connection is not None:
-            return self._connection
+    def _commit(self, opened: Handle) -> bool:
+        """In the thread: commit what waits; False when another writer is in the way.
+
+        Every writer asks for this once it waits, and what an earlier one has taken along is done.
+        """
+        if not self._waiting:
+            return True
+        if not locks.lock(opened.writer, opened.path):
+            return False
+        group = self._take()
+        try:
+            free = commits.commit(opened.connection, group)
+            opened.note_writing()
+        finally:
+            locks.unlock(opened.writer)
+            self._waiting.extendleft(item for item in reversed(group) if item.outcome is None)
+        return free
+
+    def _take(self) -> list[Statement]:
+        group: list[Statement] = []
+        # A writer may withdraw its statement at the same moment.
+        with contextlib.suppress(IndexError):
+            while len(group) < GROUP:
+                group.append(self._waiting.popleft())
+        return group
+
+    def _withdraw(self, statement: Statement) -> bool:
+        """Whether the statement was still waiting; if so, it does not happen."""
+        try:
+            self._waiting.remove(statement)
+        except ValueError:
+            return False
+        return True
+
+    async def _ready(self) -> Connection:
+        if self._connection is None:
+            # To its end even when the caller goes away, so that nothing is left half open.
+            await asyncio.shield(self._open())
+        assert self._connection is not None
+        return self._connection
+
+    async def _open(self) -> None:
         async with self._opening:
-            if self._connection is None:
-                self._connection = await self._connect()
-            return self._connection
-
-    async def _connect(self) -> aiosqlite.Connection:
-        connection: aiosqlite.Connection | None = None
-        try:
-            self._lock = await asyncio.to_thread(_prepare, self.path)
-            connection = await aiosqlite.connect(self.path, isolation_level=None)
-            await self._migrate(connection)
-        except BaseException as error:
-            if connection is not None:
-                await connection.close()
-            if self._lock >= 0:
-                os.close(self._lock)
-                self._lock = -1
-            if isinstance(error, OSError | sqlite3.Error):
-                raise StorageError(_explain(self.path, error)) from error
-            raise
-        return connection
-
-    @contextlib.asynccontextmanager
-    async def _writing(self) -> AsyncGenerator[None, None]:
-        try:
-            async with self._turn:
-                await _acquire(self._lock, self.path)
-                try:
-                    yield
-                finally:
-                    fcntl.flock(self._lock, fcntl.LOCK_UN)
-        except (OSError, sqlite3.Error, UnicodeEncodeError) as error:
-            raise StorageError(_explain(self.path, error)) from error
-
-    async def _migrate(self, connection: aiosqlite.Connection) -> None:
-        async with self._writing():
-            await connection.executescript(SETUP)
-            rows = await connection.execute_fetchall("SELECT name FROM migrations")
-            applied = frozenset(cast("str", row[0]) for row in rows)
-            for name, sql in await asyncio.to_thread(_migrations, applied):
-                record = f"INSERT INTO migrations VALUES ('{name}', {time.time()});"
-                await connection.executescript(f"BEGIN IMMEDIATE;{record}{sql};COMMIT;")
-
-
-def _migrations(applied: frozenset[str]) -> list[tuple[str, str]]:
-    folder = resources.files("hermes_acp.storage.migrations")
-    names = sorted(item.name for item in folder.iterdir() if item.name.endswith(".sql"))
-    return [(name, (folder / name).read_text("utf-8")) for name in names if name not in applied]
-
-
-def _prepare(path: Path) -> int:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with contextlib.suppress(FileExistsError):
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-    lock_path = path.with_name(f"{path.name}.writer")
-    return os.open(lock_path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-
-
-async def _acquire(lock: int, path: Path) -> None:
-    deadline = time.monotonic() + WRITER_WAIT
-    while True:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                raise StorageError(
-                    f"Another process has been writing {path} for {WRITER_WAIT:.0f} seconds. "
-                    "Close other editor windows that use hermes-editor, or try again."
-                ) from None
-            await asyncio.sleep(WRITER_POLL)
-        else:
-            return
-
-
-def _explain(path: Path, error: Exception) -> str:
-    if isinstance(error, UnicodeEncodeError):
-        return "A name or text is not valid Unicode, so it cannot be stored. Rename it, or send other text."
-    text = str(error)
-    if "full" in text or "No space" in text:
-        return f"The disk is full: {path} could not be written. Free some space and try again."
-    if "readonly" in text or "Read-only" in text or "Permission" in text:
-        return f"{path} cannot be written ({text}). Check the permissions of its folder."
-    if "disk I/O" in text:
-        return f"{path} could not be read or written ({text}). Check that the disk has space and works."
-    if "malformed" in text or "not a database" in text:
-        return f"{path} is damaged ({text}). Move it away to start with an empty history."
-    return f"{path} cannot be used: {text}."
+            if self._connection is not None:
+                return
+            if self._claim is not None:
+                await asyncio.to_thread(self._claim)
+            connection = Connection(self.path, repair=self._repair)
+            try:
+                await connection.begin()
+            except (sqlite3.Error, OSError) as error:
+                raise StorageError(explain(self.path, error)) from error
+            self._connection = connection

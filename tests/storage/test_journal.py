@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -16,9 +16,11 @@ from hermes_acp.events import (
     Durable,
     Envelope,
     MessageCompleted,
+    TurnEnded,
+    TurnStarted,
 )
 from hermes_acp.storage.database import Database, StorageError
-from hermes_acp.storage.journal import ROWS, Journal
+from hermes_acp.storage.journal import ROWS, Journal, Piece
 from hermes_acp.storage.sessions import SessionRow, SessionTable
 
 NAUGHTY = Path(__file__).parents[3] / "shared" / "corpora" / "dev_blns.jsonl"
@@ -164,3 +166,61 @@ async def test_an_event_moves_its_session_to_the_front(journal: Journal, databas
     await journal.append([said(9)])
     rows = (await table.page()).rows
     assert [(item.session_id, item.updated_at) for item in rows] == [("s1", 9.0), ("s2", 1.0)]
+
+
+def piece(message_id: str, start: int, text: str, kind: Literal["text", "thought"] = "text") -> Piece:
+    return Piece("t1", message_id, kind, start, text)
+
+
+async def test_a_draft_comes_back_in_the_order_of_its_writing_and_only_for_its_session(
+    journal: Journal,
+) -> None:
+    first = [piece("m1", 0, "hm", "thought"), piece("m1", 0, "a\0b\u2028")]
+    second = [piece("m1", 4, "\U0010ffff"), piece("m2", 0, "'; DROP TABLE drafts")]
+    await journal.keep_draft("s1", first)
+    await journal.keep_draft("s2", [piece("m1", 0, "other")])
+    await journal.keep_draft("s1", second)
+    await journal.keep_draft("s1", [])
+    assert await journal.draft("s1") == first + second
+    assert await journal.draft("s2") == [piece("m1", 0, "other")]
+    assert await journal.draft("nobody") == []
+
+
+async def test_a_message_takes_its_own_draft_with_it_and_the_end_of_the_turn_all(journal: Journal) -> None:
+    kept = [piece("m1", 0, "x"), piece("m2", 0, "y"), piece("m3", 0, "z")]
+    await journal.keep_draft("s1", kept)
+    await journal.keep_draft("s2", kept)
+    await journal.append([Envelope("s1", 1, "t1", 1.0, TurnStarted("u1", ()))])
+    assert await journal.draft("s1") == kept
+    await journal.append([said(2)])
+    assert await journal.draft("s1") == [kept[0], kept[2]]
+    await journal.append([Envelope("s1", 3, "t1", 1.0, TurnEnded("end_turn"))])
+    assert await journal.draft("s1") == []
+    assert await journal.draft("s2") == kept
+
+
+async def test_a_message_that_cannot_be_written_leaves_its_draft(journal: Journal) -> None:
+    await journal.append([said(1)])
+    await journal.keep_draft("s1", [piece("m2", 0, "x")])
+    with pytest.raises(StorageError):
+        await journal.append([said(2), said(1)])
+    assert await journal.draft("s1") == [piece("m2", 0, "x")]
+
+
+async def test_drafts_are_dropped_by_message_and_with_their_session(
+    journal: Journal, database: Database
+) -> None:
+    await journal.keep_draft("s1", [piece("m1", 0, "x"), piece("m2", 0, "y")])
+    await journal.keep_draft("s2", [piece("m1", 0, "x")])
+    await journal.drop_draft("s1", ["m1", "m3"])
+    assert await journal.draft("s1") == [piece("m2", 0, "y")]
+    assert await SessionTable(database).delete("s1")
+    assert await database.fetch("SELECT session_id FROM drafts") == [("s2",)]
+    with pytest.raises(StorageError):
+        await journal.keep_draft("s1", [piece("m1", 0, "x")])
+
+
+async def test_more_pieces_than_one_statement_takes_are_kept_in_order(journal: Journal) -> None:
+    pieces = [piece("m1", number, "x") for number in range(2 * ROWS + 3)]
+    await journal.keep_draft("s1", pieces)
+    assert await journal.draft("s1") == pieces

@@ -1,8 +1,9 @@
 """Kills the agent at random moments and checks that nothing it acknowledged is lost.
 
-As a program: `python -m tests.torture.kill [--kills N] [--seed S]`. Each life of the agent loads the
-conversations of the life before it, compares every promise with the replay, and goes on with them
-until the next kill; so one start serves a check and a kill.
+As a program: `python -m tests.torture.kill [--kills N] [--seed S] [COMMAND …]`. Each life of the
+agent loads the conversations of the life before it, compares every promise with the replay, and goes
+on with them until the next kill; so one start serves a check and a kill. What a kill leaves on the
+disk is checked by itself, in a copy.
 """
 
 from __future__ import annotations
@@ -13,10 +14,15 @@ import itertools
 import json
 import random
 import re
+import shutil
 import signal
+import sqlite3
+import statistics
 import sys
 import tempfile
+import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,7 +30,7 @@ from typing import Any
 from hermes_acp import config
 from tests.torture.ledger import Json, Ledger, calls, lost, replayed, unfinished
 
-COMMAND = (sys.executable, "-m", "hermes_acp", "acp", "--standalone")
+STANDALONE = (sys.executable, "-m", "hermes_acp", "acp", "--standalone")
 TURNS = 6
 """Prompts that a conversation is given before it retires."""
 SIDE_BY_SIDE = 3
@@ -33,10 +39,17 @@ CHAINS = 2
 """Agents that live beside each other, each with a home of its own."""
 LONGEST_LIFE = 0.6
 """Seconds after the first prompt within which the kill comes; a turn takes about half of it."""
+SLOW_TURN = 2
+"""The turn whose answer streams for longer than it takes to be safe."""
+SLOW_LIFE = (1.2, 2.0)
+"""Seconds of a life with such a turn."""
 EARLY = 0.2
 """The share of lives that end while sessions are still made and loaded."""
 PATIENCE = 30.0
 """Seconds that an answer may take."""
+RESTART = 2.0
+"""Seconds within which an agent that was killed has to be back: started, and a session loaded."""
+SLOW: Json = {"text": "It is a long story. ", "repeat": 200, "delay": 0.01}
 DRAFT = r"\.hermes-[0-9a-f]+\.tmp"
 LINE_LIMIT = 64 * 1024 * 1024
 
@@ -64,12 +77,25 @@ class Report:
     seed: int
     kills: int = 0
     problems: list[str] = field(default_factory=list[str])
+    restarts: list[float] = field(default_factory=list[float])
+    """Seconds from each start to the first session that was loaded."""
     seen: Counter[str] = field(default_factory=Counter[str])
 
     def __str__(self) -> str:
         seen = ", ".join(f"{count} {what}" for what, count in sorted(self.seen.items()))
-        lines = [f"{self.kills} kills (seed {self.seed}): {seen}", *self.problems]
+        restart = f"restart {self.median_restart:.2f} s (median), {self.slowest_restart:.2f} s (slowest)"
+        lines = [f"{self.kills} kills (seed {self.seed}): {seen}; {restart}", *self.problems]
         return "\n".join(lines)
+
+    @property
+    def slowest_restart(self) -> float:
+        """Seconds."""
+        return max(self.restarts, default=0.0)
+
+    @property
+    def median_restart(self) -> float:
+        """Seconds."""
+        return statistics.median(self.restarts or [0.0])
 
 
 class Life:
@@ -80,6 +106,7 @@ class Life:
         self._ids = itertools.count(1)
         self._pending: dict[int, asyncio.Future[Json]] = {}
         self._dead = False
+        self.killed_at = 0.0
         self.listeners: dict[str, list[Json] | Ledger] = {}
 
     async def read(self) -> None:
@@ -108,6 +135,7 @@ class Life:
 
     def kill(self) -> None:
         """End it without a warning."""
+        self.killed_at = time.monotonic()
         if self._process.returncode is None:
             self._process.send_signal(signal.SIGKILL)
 
@@ -120,7 +148,7 @@ class Life:
             params = message["params"]
             match self.listeners.get(params["sessionId"]):
                 case Ledger() as ledger:
-                    ledger.take(params["update"])
+                    ledger.take(params["update"], time.monotonic())
                 case list() as updates:
                     updates.append(params["update"])
                 case None:
@@ -135,37 +163,56 @@ class Life:
 class Chain:
     """One home, and the lives that follow each other in it."""
 
-    def __init__(self, folder: Path, rng: random.Random, report: Report) -> None:
+    def __init__(self, folder: Path, rng: random.Random, report: Report, command: Sequence[str]) -> None:
         self._folder = folder
+        self._command = command
+        self._started: float | None = None
         self._rng = rng
         self._report = report
         self._conversations: list[Conversation] = []
         self._made = itertools.count(1)
 
+    async def lives(self, kills: int) -> None:
+        """This many lives that end with a kill, and one that does not."""
+        await asyncio.to_thread(self._folder.mkdir, parents=True)
+        await asyncio.to_thread(write_script, self._folder / "script.jsonl")
+        for _ in range(kills):
+            await self.live()
+        await self.live(last=True)
+
     async def live(self, *, last: bool = False) -> None:
         """One life: check what the one before left, go on, and die; the last one stays alive."""
+        self._started = time.monotonic()
         process = await self._start()
         life = Life(process)
         early = self._rng.random() < EARLY and not last
         prompted = asyncio.Event()
+        cast = self._cast()
+        slow = any(conversation.turns == SLOW_TURN for conversation in cast)
         async with asyncio.TaskGroup() as group:
             reading = group.create_task(life.read())
             await life.call("initialize", protocolVersion=1, clientCapabilities={})
-            talks = [
-                group.create_task(self._talk(life, conversation, prompted)) for conversation in self._cast()
-            ]
+            talks = [group.create_task(self._talk(life, conversation, prompted)) for conversation in cast]
             if last:
                 await asyncio.wait(talks)
             else:
-                await self._wait(prompted, talks, early=early)
+                seconds = self._rng.uniform(*SLOW_LIFE) if slow else self._rng.uniform(0, LONGEST_LIFE)
+                await self._wait(prompted, talks, seconds, early=early)
             life.kill()
             await reading
         await process.wait()
         self._report.kills += not last
+        await self._check_database()
+
+    async def _check_database(self) -> None:
+        path = self._folder / "home" / "data" / "sessions.db"
+        self._report.seen["databases checked"] += 1
+        if problem := await asyncio.to_thread(damaged, path):
+            self._report.problems.append(f"kill {self._report.kills}: {path} is damaged: {problem}")
 
     async def _start(self) -> asyncio.subprocess.Process:
         return await asyncio.create_subprocess_exec(
-            *COMMAND,
+            *self._command,
             env=dict(config.environment())
             | {
                 "HERMES_EDITOR_HOME": str(self._folder / "home"),
@@ -186,12 +233,13 @@ class Chain:
         self._conversations = going
         return going
 
-    async def _wait(self, prompted: asyncio.Event, talks: list[asyncio.Task[None]], *, early: bool) -> None:
-        """Let a random part of the life pass."""
-        life = self._rng.uniform(0, LONGEST_LIFE)
+    async def _wait(
+        self, prompted: asyncio.Event, talks: list[asyncio.Task[None]], seconds: float, *, early: bool
+    ) -> None:
+        """Let the life pass."""
         if not early:
             await prompted.wait()
-        await asyncio.wait(talks, timeout=life / 10 if early else life)
+        await asyncio.wait(talks, timeout=seconds / 10 if early else seconds)
 
     async def _talk(self, life: Life, conversation: Conversation, prompted: asyncio.Event) -> None:
         try:
@@ -207,7 +255,7 @@ class Chain:
             prompted.set()
             await self._prompt(life, conversation)
         except Killed:
-            conversation.ledger.forget_drafts()
+            conversation.ledger.died(life.killed_at)
         finally:
             prompted.set()
 
@@ -233,6 +281,9 @@ class Chain:
         life.listeners[conversation.session_id] = updates
         cwd = str(conversation.folder)
         answer = await life.call("session/load", sessionId=conversation.session_id, cwd=cwd, mcpServers=[])
+        if self._started is not None:
+            self._report.restarts.append(time.monotonic() - self._started)
+            self._started = None
         replay = replayed(updates)
         mode = answer["modes"]["currentModeId"]
         if mode not in conversation.modes:
@@ -252,9 +303,27 @@ class Chain:
         seen = self._report.seen
         seen["loads"] += 1
         seen["promises kept"] += len(known.marks)
+        seen["answers kept in part"] += len(known.beginnings)
         new = replay.marks[len(known.marks) :]
         seen["turns interrupted"] += sum("was interrupted" in text for _, _, text in new)
         seen["calls with unknown outcome"] += sum('"outcome": "unknown"' in text for _, _, text in new)
+
+
+def damaged(database: Path) -> str | None:
+    """What SQLite finds wrong with a database that a kill left behind, which itself stays as it is."""
+    with tempfile.TemporaryDirectory() as scratch:
+        copy = Path(scratch) / database.name
+        for suffix in ("", "-wal"):
+            if (file := database.with_name(database.name + suffix)).exists():
+                shutil.copy(file, copy.with_name(copy.name + suffix))
+        connection = sqlite3.connect(copy)
+        try:
+            rows = connection.execute("PRAGMA integrity_check(3)").fetchall()
+        except sqlite3.Error as error:
+            return str(error)
+        finally:
+            connection.close()
+    return None if rows == [("ok",)] else "; ".join(text for (text,) in rows)
 
 
 def effects(folder: Path, replay: Ledger) -> list[str]:
@@ -288,7 +357,7 @@ def write_script(path: Path) -> None:
         command = f"echo ran-{number} >> ran.txt; echo out; sleep 0.03"
         begin = [
             {"thought": f"Thinking about {number}. ", "chunks": 5, "delay": 0.003},
-            {"text": f"This is step {number}. ", "chunks": 10, "delay": 0.005},
+            SLOW if number == SLOW_TURN else {"text": f"Step {number}. ", "chunks": 10, "delay": 0.005},
             {"usage": {"input": 100 + number, "output": 10}},
             {"tool": "plan", "arguments": plan},
             {"tool": "write_file", "arguments": {"path": f"{number}.txt", "content": "x\n"}, "chunks": 3},
@@ -302,22 +371,14 @@ def write_script(path: Path) -> None:
     path.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
 
 
-async def run(kills: int, seed: int, folder: Path) -> Report:
+async def run(kills: int, seed: int, folder: Path, command: Sequence[str] = STANDALONE) -> Report:
     """Kill the agent this often, in two homes beside each other, and report what was lost."""
     report = Report(seed)
     async with asyncio.TaskGroup() as group:
         for number in range(CHAINS):
-            group.create_task(_chain(folder / f"chain-{number}", random.Random(seed + number), kills, report))
+            chain = Chain(folder / f"chain-{number}", random.Random(seed + number), report, command)
+            group.create_task(chain.lives(kills // CHAINS))
     return report
-
-
-async def _chain(folder: Path, rng: random.Random, kills: int, report: Report) -> None:
-    await asyncio.to_thread(folder.mkdir, parents=True)
-    await asyncio.to_thread(write_script, folder / "script.jsonl")
-    chain = Chain(folder, rng, report)
-    for _ in range(kills // CHAINS):
-        await chain.live()
-    await chain.live(last=True)
 
 
 def main() -> int:
@@ -326,9 +387,10 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=random.randrange(1_000_000))
     parser.add_argument("--folder", type=Path, help="keep the homes and projects here")
+    parser.add_argument("command", nargs="*", default=STANDALONE, help="what to start and kill")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
-        report = asyncio.run(run(args.kills, args.seed, args.folder or Path(scratch)))
+        report = asyncio.run(run(args.kills, args.seed, args.folder or Path(scratch), args.command))
     print(report)
     return 1 if report.problems else 0
 

@@ -14,6 +14,8 @@ Mark: TypeAlias = tuple[str, str, str]
 CHUNKS = ("agent_message_chunk", "agent_thought_chunk")
 INTERRUPTED = "This turn was interrupted"
 ENDED = ("completed", "failed")
+SAFE_AFTER = 1.0
+"""Seconds after which shown text survives even if nothing follows it: half a second, and patience."""
 
 
 @dataclass
@@ -21,22 +23,28 @@ class Ledger:
     """The lasting things of one conversation, in order, as far as the client knows that they last.
 
     Text that streams is no promise yet. It is one as soon as anything lasting follows it, for
-    nothing overtakes a message on its way to the journal.
+    nothing overtakes a message on its way to the journal. What was shown long enough before a kill
+    is one too, as the beginning of its message.
     """
 
     marks: list[Mark] = field(default_factory=list[Mark])
+    beginnings: dict[tuple[str, str], str] = field(default_factory=dict["tuple[str, str]", str])
     _drafts: dict[tuple[str, str], str] = field(default_factory=dict["tuple[str, str]", str])
+    _arrivals: list[tuple[float, tuple[str, str], int]] = field(
+        default_factory=list["tuple[float, tuple[str, str], int]"]
+    )
 
     def prompted(self, text: str) -> None:
         """The user said something."""
         self._drafts["user", text] = text
 
-    def take(self, update: Json) -> None:
+    def take(self, update: Json, at: float = 0.0) -> None:
         """An update arrived."""
         kind = update["sessionUpdate"]
         if kind in CHUNKS:
             key = (kind, update["messageId"])
             self._drafts[key] = self._drafts.get(key, "") + update["content"]["text"]
+            self._arrivals.append((at, key, len(self._drafts[key])))
         elif kind == "user_message_chunk":
             self.acknowledge()
             self.prompted(update["content"]["text"])
@@ -48,10 +56,15 @@ class Ledger:
         """Everything up to here lasts: a later lasting thing, or the answer to the prompt, was seen."""
         self.marks += [(kind, key, text) for (kind, key), text in self._drafts.items()]
         self._drafts.clear()
+        self._arrivals.clear()
 
-    def forget_drafts(self) -> None:
-        """The process died: what was not promised may be gone."""
+    def died(self, at: float) -> None:
+        """The process was killed: what was neither promised nor shown for long may be gone."""
+        for arrived, key, length in self._arrivals:
+            if arrived <= at - SAFE_AFTER:
+                self.beginnings[key] = self._drafts[key][:length]
         self._drafts.clear()
+        self._arrivals.clear()
 
 
 def replayed(updates: Iterable[Json]) -> Ledger:
@@ -66,7 +79,13 @@ def replayed(updates: Iterable[Json]) -> Ledger:
 def lost(known: Ledger, replay: Ledger) -> list[str]:
     """What was promised and is not replayed, or not in its place."""
     rest = iter(replay.marks)
-    return [f"lost: {mark}" for mark in known.marks if not any(mark == other for other in rest)][:1]
+    problems = [f"lost: {mark}" for mark in known.marks if not any(mark == other for other in rest)][:1]
+    texts = {(kind, key): text for kind, key, text in replay.marks}
+    return problems + [
+        f"lost: the beginning of {key}: {text!r}"
+        for key, text in known.beginnings.items()
+        if not texts.get(key, "").startswith(text)
+    ]
 
 
 def unfinished(replay: Ledger) -> list[str]:
