@@ -15,7 +15,7 @@ from typing import cast
 
 from hermes_acp import config
 from hermes_acp.cli import demo_story as story
-from hermes_acp.cli.acp_client import COMMAND, Agent, AgentError, AgentGone, start
+from hermes_acp.cli.acp_client import STANDALONE, Agent, AgentError, AgentGone, start
 from hermes_acp.cli.command import SUCCESS, Subparsers, fail
 from hermes_acp.cli.demo_window import Paper, Window
 from hermes_acp.cli.screen import tolerate
@@ -92,7 +92,7 @@ async def _play(stage: _Stage) -> None:
 async def _first_conversation(stage: _Stage, window: Window) -> str:
     paper = stage.paper
     paper.heading("1. An editor starts the agent and asks for a fix")
-    async with start(window, stage.env) as agent:
+    async with start(window, stage.env, command=STANDALONE) as agent:
         await _initialize(agent, paper)
         session = await agent.call("session/new", {"cwd": str(stage.project), "mcpServers": []})
         session_id = cast("str", session["sessionId"])
@@ -111,7 +111,7 @@ async def _second_conversation(stage: _Stage, session_id: str, first: Window) ->
     paper = stage.paper
     paper.heading("2. The editor was closed; another process goes on")
     window = Window(paper, allow)
-    async with start(window, stage.env) as agent:
+    async with start(window, stage.env, command=STANDALONE) as agent:
         await _initialize(agent, paper)
         listing = await agent.call("session/list", {"cwd": str(stage.project)})
         sessions = cast("list[Json]", listing["sessions"])
@@ -139,7 +139,7 @@ async def _initialize(agent: Agent, paper: Paper) -> None:
     info = cast("Json", answer["agentInfo"])
     capabilities = cast("Json", answer["agentCapabilities"])
     offers = ["load", *cast("Json", capabilities["sessionCapabilities"])]
-    paper.paragraph("starts", shlex.join(("hermes-editor", *COMMAND[-2:])))
+    paper.paragraph("starts", shlex.join(("hermes-editor", *STANDALONE[-2:])))
     paper.paragraph(
         "agent",
         f"{info['name']} {info['version']}, protocol {answer['protocolVersion']}: {', '.join(offers)}",

@@ -113,7 +113,7 @@ class Window:
             case _:
                 return
 
-    def answer(self, method: str, params: Json) -> Json:
+    async def answer(self, method: str, params: Json) -> Json:
         """Show a question and the choice that was made."""
         if method != "session/request_permission":
             raise Unanswered(f"{method} is not offered.")

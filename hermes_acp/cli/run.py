@@ -115,6 +115,8 @@ async def _turn(agent: Agent, request: _Request, interrupts: _Interrupts) -> End
     interrupts.cancels(agent, session_id)
     prompt: list[Json] = [{"type": "text", "text": request.prompt}]
     answer = await agent.call("session/prompt", {"sessionId": session_id, "prompt": prompt})
+    # Nobody will come back to it: the server need not keep it at hand.
+    await agent.call("session/close", {"sessionId": session_id})
     reason = str(answer.get("stopReason"))
     return End(reason, CODES.get(reason, FAILURE), session_id)
 
@@ -160,7 +162,7 @@ class _Nobody:
     def show(self, session_id: str, update: Json) -> None:
         self.output.show(session_id, update)
 
-    def answer(self, method: str, params: Json) -> Json:
+    async def answer(self, method: str, params: Json) -> Json:
         if method == "session/request_permission":
             call = cast("Json", params.get("toolCall") or {})
             self.output.unanswered(str(call.get("title", "")))
