@@ -9,7 +9,7 @@ NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$name -c '$(NEW_ENOUGH)' 2>/dev/null && echo $$name && break; done)
 
-.PHONY: help setup demo test unit check bench format clean
+.PHONY: help setup demo test unit check bench torture format clean
 
 help:
 	@echo "make demo     a whole conversation with a scripted model: no key, no network"
@@ -17,6 +17,7 @@ help:
 	@echo "make unit     the tests that start no programs, on all cores"
 	@echo "make check    format, lint, types, layers and sizes"
 	@echo "make bench    measure speed and memory against the budgets"
+	@echo "make torture  a thousand kills and ten thousand power cuts: nothing may be lost (half an hour)"
 	@echo "make format   format the code"
 	@echo "make setup    only make .venv with the command .venv/bin/hermes-editor"
 	@echo "make clean    remove .venv and caches"
@@ -34,6 +35,7 @@ $(READY): pyproject.toml constraints.txt
 	@echo "Setting up $(VENV) (the first time takes a minute or two)"
 	@$(BIN)/python -c '$(NEW_ENOUGH)' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --use-pep517 -c constraints.txt -e '.[dev]'
+	@$(BIN)/python -m compileall -q hermes_acp
 	@touch $@
 
 demo: $(READY)
@@ -58,6 +60,9 @@ check: $(READY)
 
 bench: $(READY)
 	@$(BIN)/python -m tests.bench
+
+torture: $(READY)
+	@$(BIN)/python -m tests.torture
 
 format: $(READY)
 	$(BIN)/ruff format .

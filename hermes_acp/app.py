@@ -9,34 +9,45 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from typing import cast
+from pathlib import Path
+from typing import TypeVar, cast
 
-from hermes_acp import config
-from hermes_acp.agent.models import Models
-from hermes_acp.agent.sessions import Sessions, Shared, Stores
+from hermes_acp import config, folders
+from hermes_acp.agent.origins import Origin, Origins
+from hermes_acp.agent.sessions import Opening, Sessions, Shared, Stores
 from hermes_acp.agent.turn import Place
-from hermes_acp.server import connection, framing
+from hermes_acp.endpoint import Hello, Refused, Untrusted
+from hermes_acp.server import connection, control
 from hermes_acp.server.acp.client import AcpClient
 from hermes_acp.server.acp.handlers import METHODS, NOTIFICATIONS
+from hermes_acp.server.connection import Service
+from hermes_acp.server.control import ControlClient
+from hermes_acp.server.daemon import AlreadyRunning, Daemon, Listener, Talk
 from hermes_acp.server.lsp.server import LspClient
+from hermes_acp.server.stalls import StallWatch
 from hermes_acp.server.streams import Streams, from_descriptors
+from hermes_acp.storage import backup
 from hermes_acp.storage.claims import Claims
 from hermes_acp.storage.database import Database
 from hermes_acp.storage.journal import Journal
+from hermes_acp.storage.owner import Owner
 from hermes_acp.storage.rules import Rules
 from hermes_acp.storage.sessions import SessionTable
 from hermes_acp.tools.base import SessionTools
-from hermes_acp.tools.mcp_config import McpServer
 from hermes_acp.tools.mcp_tools import McpSource
 from hermes_acp.workspace.execution.local import LocalExecution
+
+T = TypeVar("T")
 
 SWITCH_INTERVAL = 0.0005
 """Seconds after which a busy thread lets another one go on: the journal's must not wait for long."""
 BAD_CONFIGURATION = 2
 """The exit code when the settings cannot be used."""
+CANNOT_LISTEN = 1
+"""The exit code when there is a server already, or its socket cannot be made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,84 +55,205 @@ class Server:
     """A running server without connections."""
 
     sessions: Sessions
-    models: Models
-    settings: config.Settings
+    origins: Origins
+    owner: Owner
+
+    async def serve(self, streams: Streams, protocol: str, origin: Origin) -> None:
+        """Speak with one window until it leaves."""
+
+        def acp(channel: Streams) -> AcpClient:
+            return AcpClient(self.sessions, origin, channel, METHODS, NOTIFICATIONS)
+
+        services: dict[str, Callable[[Streams], Service]] = {"acp": acp, "lsp": LspClient}
+        await connection.serve(streams, protocol, services, origin.settings.max_line_bytes)
 
 
 @contextlib.asynccontextmanager
 async def running(env: Mapping[str, str]) -> AsyncGenerator[Server, None]:
-    """A server that lives while the context is open. Raises `config.ConfigError`."""
+    """A server that lives while the context is open."""
     places = config.paths(env)
-    models = Models(lambda: config.settings(env, places.config_file), env)
-    settings = config.settings(env, places.config_file)
-    logging.getLogger().setLevel(settings.log_level.upper())
-    database = Database(places.database)
+    owner = Owner(places.data)
+    database = Database(places.database, repair=True, claim=owner.claim)
     execution = LocalExecution(config.child_environment(env))
 
-    async def tools(servers: tuple[McpServer, ...], place: Place) -> SessionTools:
+    async def tools(opening: Opening, place: Place) -> SessionTools:
         # Their parameter classes take time to build, which no answer should wait for.
         families = await asyncio.to_thread(import_module, "hermes_acp.tools.toolset")
-        source = McpSource(servers, place.cwd, env, place.roots) if servers else None
-        return cast("SessionTools", families.Toolset(source, settings.command_timeout))
+        origin, servers = opening.origin, opening.mcp_servers
+        source = McpSource(servers, place.cwd, origin.env, place.roots) if servers else None
+        return cast("SessionTools", families.Toolset(source, origin.settings.command_timeout))
 
     sessions = Sessions(
         Shared(
             stores=Stores(SessionTable(database), Journal(database), Rules(database), Claims(places.claims)),
             execution=execution,
             tools=tools,
-            models=models,
-            env=config.child_environment(env),
             protected=_protected(places),
-            settings=settings,
+            trouble=lambda: database.notice,
         )
     )
+    origins = Origins(places.config_file, sessions.uses)
     try:
         async with asyncio.TaskGroup() as group:
             living = group.create_task(sessions.run())
+            copying = group.create_task(backup.daily(places.database, database.doubt))
             try:
-                yield Server(sessions, models, settings)
+                yield Server(sessions, origins, owner)
             finally:
                 living.cancel()
+                copying.cancel()
     finally:
         await execution.aclose()
-        await models.aclose()
+        await origins.aclose()
         await database.close()
+        await asyncio.to_thread(owner.release)
 
 
-async def serve(env: Mapping[str, str], streams: Streams, protocol: framing.Protocol | None) -> None:
-    """Serve one connection with a server of its own."""
+# --- one window, one server ----------------------------------------------------------------------
+
+
+async def serve(env: Mapping[str, str], cwd: str, streams: Streams, protocol: str) -> int:
+    """Serve one window with a server of its own. Returns the exit code."""
     async with running(env) as server:
+        try:
+            origin = await server.origins.of(env, cwd)
+        except config.ConfigError as error:
+            sys.stderr.write(f"hermes-editor: {error}\n")
+            return BAD_CONFIGURATION
+        _set_log_level(origin.settings)
+        await server.serve(streams, protocol, origin)
+    return 0
 
-        def acp(channel: Streams) -> AcpClient:
-            return AcpClient(server.sessions, server.models, channel, METHODS, NOTIFICATIONS)
 
-        await connection.serve(streams, protocol, acp, LspClient, server.settings.max_line_bytes)
-
-
-def stdio(protocol: framing.Protocol | None, source: int, target: int) -> int:
+def stdio(protocol: str, source: int, target: int) -> int:
     """Serve the editor at the other end of two descriptors until it leaves. Returns the exit code."""
-    logging.basicConfig(format="hermes-editor: %(levelname)s %(name)s: %(message)s")
+    cwd = str(Path.cwd())
+
+    async def work() -> int:
+        streams = await from_descriptors(source, target)
+        return await _until_signal(serve(config.environment(), cwd, streams, protocol)) or 0
+
+    _begin("hermes-editor: %(levelname)s %(name)s: %(message)s")
+    return asyncio.run(work())
+
+
+# --- many windows, one server --------------------------------------------------------------------
+
+
+class Hosting:
+    """What the shared server does for its windows (`server.daemon.Work`)."""
+
+    def __init__(self, server: Server, daemon: Daemon, stalls: StallWatch) -> None:
+        self._server = server
+        self._daemon = daemon
+        self._stalls = stalls
+
+    @property
+    def opened(self) -> int:
+        """How many sessions are in memory."""
+        return self._server.sessions.opened
+
+    @property
+    def running(self) -> int:
+        """How many of them work on a turn."""
+        return self._server.sessions.running
+
+    async def open(self, hello: Hello) -> Talk:
+        """Read the window's settings. Raises `Refused` when they are wrong."""
+        if hello.protocol == control.PROTOCOL:
+            return self._control
+        try:
+            origin = await self._server.origins.of(hello.env, hello.cwd)
+        except config.ConfigError as error:
+            raise Refused(str(error)) from error
+
+        async def talk(streams: Streams) -> None:
+            await self._server.serve(streams, hello.protocol, origin)
+
+        return talk
+
+    def hand_over(self) -> None:
+        """Let another process write the data folder; what still runs here writes in turn with it."""
+        self._server.owner.release()
+
+    async def _control(self, streams: Streams) -> None:
+        def service(channel: Streams) -> ControlClient:
+            return ControlClient(channel, self._daemon, self, self._stalls)
+
+        await connection.serve(streams, control.PROTOCOL, {control.PROTOCOL: service}, control.LINE_LIMIT)
+
+
+def daemon(ready: int | None) -> int:
+    """Run the shared server until nobody needs it. Returns the exit code.
+
+    One byte is written to the descriptor `ready` when windows can connect.
+    """
+    _begin("%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s")
+    os.chdir("/")
+    stalls = StallWatch()
+    env = config.environment()
+    places = folders.find(env)
+    data = os.path.realpath(places.data)
+    try:
+        listener = Listener(places)
+    except (AlreadyRunning, Untrusted, OSError) as error:
+        sys.stderr.write(f"hermes-editor: {error}\n")
+        return CANNOT_LISTEN
+
+    if ready is not None:
+        os.set_blocking(ready, False)
+
+    async def work() -> None:
+        settings = await asyncio.to_thread(_own_settings, env)
+        serving = Daemon(listener, data, settings.server_idle)
+        async with running(env) as server:
+            if ready is not None:
+                # Whoever started us may have been killed; the next window finds us all the same.
+                with contextlib.suppress(BrokenPipeError):
+                    os.write(ready, b"1")
+                os.close(ready)
+            await _until_signal(serving.run(Hosting(server, serving, stalls)))
+
+    with asyncio.Runner(loop_factory=stalls.loop) as runner:
+        runner.run(work())
+    return 0
+
+
+def _own_settings(env: Mapping[str, str]) -> config.Settings:
+    """The server's settings; when they are wrong, each window is told, and defaults serve here."""
+    try:
+        settings = config.settings(env, config.paths(env).config_file)
+    except config.ConfigError:
+        settings = config.Settings()
+    _set_log_level(settings)
+    return settings
+
+
+# --- both ----------------------------------------------------------------------------------------
+
+
+def _begin(log_format: str) -> None:
+    logging.basicConfig(format=log_format)
     sys.setswitchinterval(SWITCH_INTERVAL)
     # What was imported stays: the collector need not look at it again.
     gc.freeze()
     gc.enable()
-    try:
-        asyncio.run(_until_stopped(protocol, source, target))
-    except config.ConfigError as error:
-        sys.stderr.write(f"hermes-editor: {error}\n")
-        return BAD_CONFIGURATION
-    return 0
 
 
-async def _until_stopped(protocol: framing.Protocol | None, source: int, target: int) -> None:
-    streams = await from_descriptors(source, target)
+async def _until_signal(work: Coroutine[None, None, T]) -> T | None:
+    """The outcome of the work; a signal that asks for the end cancels it: None."""
     loop = asyncio.get_running_loop()
     async with asyncio.TaskGroup() as group:
-        serving = group.create_task(serve(config.environment(), streams, protocol))
+        task = group.create_task(work)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            loop.add_signal_handler(number, serving.cancel)
+            loop.add_signal_handler(number, task.cancel)
+    return None if task.cancelled() else task.result()
+
+
+def _set_log_level(settings: config.Settings) -> None:
+    logging.getLogger().setLevel(settings.log_level.upper())
 
 
 def _protected(places: config.Paths) -> tuple[str, ...]:
-    folders = (places.config, places.data, places.state, places.runtime)
-    return tuple(os.path.realpath(folder) for folder in folders)
+    own = (places.config, places.data, places.state, places.runtime)
+    return tuple(os.path.realpath(folder) for folder in own)

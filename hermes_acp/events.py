@@ -11,7 +11,7 @@ journaled, and everything lasting in them is repeated by a later durable event.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 # --- content -------------------------------------------------------------------------------------
 
@@ -82,7 +82,7 @@ class Diff:
 
 @dataclass(frozen=True, slots=True)
 class TerminalRef:
-    """A terminal that the editor itself runs and shows."""
+    """A terminal that an editor itself runs and shows; its id is `window/id`, with the window's label."""
 
     terminal_id: str
     type: Literal["terminal"] = "terminal"
@@ -353,11 +353,12 @@ class UsageUpdated:
 
 @dataclass(frozen=True, slots=True)
 class TurnEnded:
-    """The last event of a turn, once. `error` is a sentence for the user when the reason is error."""
+    """The last event of a turn, once. `error` is a sentence for the user; `client` who cancelled it."""
 
     stop_reason: StopReason
     error: str | None = None
     needs_login: bool = False
+    client: str = ""
     type: Literal["turn_ended"] = "turn_ended"
 
 
@@ -394,6 +395,14 @@ class ThoughtDelta:
 
 
 @dataclass(frozen=True, slots=True)
+class MessageDiscarded:
+    """What came of this message does not count: the model is asked again, for another message."""
+
+    message_id: str
+    type: Literal["message_discarded"] = "message_discarded"
+
+
+@dataclass(frozen=True, slots=True)
 class ToolCallAnnounced:
     """The model began to write a call whose arguments are still streaming."""
 
@@ -423,10 +432,11 @@ class CompactionStarted:
 
 @dataclass(frozen=True, slots=True)
 class SummaryDelta:
-    """A piece of the summary that is being written; the whole of it comes with the end."""
+    """A piece of the summary, after `offset` characters of it were shown; the whole comes at the end."""
 
     compaction_id: str
     text: str
+    offset: int
     type: Literal["summary_delta"] = "summary_delta"
 
 
@@ -479,6 +489,15 @@ class JournalFailed:
     type: Literal["journal_failed"] = "journal_failed"
 
 
+@dataclass(frozen=True, slots=True)
+class SessionEnded:
+    """The session has left memory: nothing follows. `client` is the window that wanted it, for `reason`."""
+
+    reason: str = ""
+    client: str = ""
+    type: Literal["session_ended"] = "session_ended"
+
+
 Durable: TypeAlias = (
     SessionStarted
     | TurnStarted
@@ -499,6 +518,7 @@ Live: TypeAlias = (
     StepStarted
     | TextDelta
     | ThoughtDelta
+    | MessageDiscarded
     | ToolCallAnnounced
     | ToolCallProgress
     | CompactionStarted
@@ -509,24 +529,11 @@ Live: TypeAlias = (
     | Notice
     | PromptDropped
     | JournalFailed
+    | SessionEnded
 )
 Event: TypeAlias = Durable | Live
 
-LIVE: tuple[type, ...] = (
-    StepStarted,
-    TextDelta,
-    ThoughtDelta,
-    ToolCallAnnounced,
-    ToolCallProgress,
-    CompactionStarted,
-    SummaryDelta,
-    OptionsChanged,
-    TitleChanged,
-    CommandsChanged,
-    Notice,
-    PromptDropped,
-    JournalFailed,
-)
+LIVE: tuple[type, ...] = get_args(Live)
 
 
 @dataclass(frozen=True, slots=True)
@@ -570,13 +577,14 @@ class Cancel:
     """Stop the turn `turn_id`, running or queued; None: everything running and queued."""
 
     turn_id: str | None = None
+    client: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
     """The reply to an approval (`option_id`) or a question (`outcome`, `values` as JSON text).
 
-    `option_id` None and `outcome` "unanswered" mean that nobody could answer.
+    `option_id` None and `outcome` "unanswered" mean that this window cannot answer: others still may.
     """
 
     request_id: str

@@ -21,7 +21,9 @@ NEVER_AT_THE_START = {
     "lsprotocol",
     "mcp",
     "openai",
+    "prompt_toolkit",
     "pygls",
+    "rich",
     "tree_sitter",
     "tree_sitter_bash",
     "hermes_acp.llm.litellm_model",
@@ -38,8 +40,11 @@ LATE = {
     "agent/calls.py": "json_repair: only for arguments that are malformed",
     "app.py": "the tool families: after the first session was answered, in a thread",
     "cli/main.py": "one command of many is run",
+    "cli/server.py": "the whole server: only to run it",
+    "endpoint.py": "the start of a server: only when none runs; cryptography: only without Unix sockets",
     "llm/choice.py": "the clients of models: when one is opened, in a thread",
     "policy/commands.py": "the parser: at the first command, in a thread",
+    "storage/integrity.py": "what reads damaged files: when there is one, in SQLite's thread",
     "shim.py": "everything: the descriptors have to be safe first",
     "tools/mcp_tools.py": "the mcp package: only for sessions with servers, in a thread",
 }
@@ -59,13 +64,37 @@ def test_the_server_starts_without_what_it_needs_later() -> None:
     assert imported("import hermes_acp.app") & NEVER_AT_THE_START == set()
 
 
+WINDOW = {"endpoint", "folders", "local_socket", "private_folder", "shim"}
+"""Our modules that every window loads."""
+TOO_SLOW = {"asyncio", "dataclasses", "hashlib", "json", "logging", "pathlib", "ssl", "subprocess", "typing"}
+"""What is in the standard library and would cost a window more than all the rest."""
+
+
 @pytest.mark.parametrize("module", ["hermes_acp.shim", "hermes_acp.__main__"])
-def test_the_program_begins_with_the_standard_library_alone(module: str) -> None:
+def test_a_window_begins_with_little_of_the_standard_library_alone(module: str) -> None:
     new = imported(f"import {module}") - imported("")
     own = {name for name in new if name.startswith("hermes_acp")}
-    assert own == {"hermes_acp", "hermes_acp.shim", module}
+    assert own == {"hermes_acp", module, *(f"hermes_acp.{name}" for name in WINDOW)}
     assert {name.partition(".")[0] for name in new - own} <= sys.stdlib_module_names
-    assert not new & {"asyncio", "logging", "socket", "subprocess", "ssl"}
+    assert new & TOO_SLOW == set()
+
+
+def test_starting_a_server_brings_nothing_slow_either() -> None:
+    new = imported("import hermes_acp.shim, hermes_acp.starting") - imported("import hermes_acp.shim")
+    assert new & TOO_SLOW == set()
+    assert {name for name in new if name.startswith("hermes_acp")} == {"hermes_acp.starting"}
+
+
+def test_a_window_loads_where_there_are_no_unix_sockets() -> None:
+    """Stands in for Windows: its modules are made, and those of Unix are not to be had."""
+    pretend = (
+        "import os, sys, types, socket, signal\n"
+        "sys.platform = 'win32'\n"
+        "sys.modules['msvcrt'] = types.ModuleType('msvcrt')\n"
+        "sys.modules['fcntl'] = None\n"
+        "del socket.AF_UNIX\n"
+    )
+    assert "hermes_acp.shim" in imported(f"{pretend}\nimport hermes_acp.shim, hermes_acp.loopback")
 
 
 @pytest.mark.parametrize(

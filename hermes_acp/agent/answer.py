@@ -13,6 +13,7 @@ from hermes_acp.agent.conversation import CHARACTERS_PER_TOKEN
 from hermes_acp.agent.turn import Turn
 from hermes_acp.events import (
     MessageCompleted,
+    MessageDiscarded,
     Notice,
     TextDelta,
     ThoughtDelta,
@@ -107,6 +108,7 @@ def _again(turn: Turn, draft: _Draft, part: Retrying) -> _Draft:
     turn.publish(Notice("warning", title, part.reason))
     if not part.discard:
         return draft
+    turn.publish(MessageDiscarded(draft.message_id))
     refuse_all(turn, draft.requests(), "The answer broke off; the model is asked again.")
     return _Draft()
 

@@ -1,7 +1,8 @@
 """Questions to the user: an event out, an answer in. The one place where permits are made.
 
-A question waits as long as somebody is there who can answer. When nobody is, the model is told
-that it went unanswered, which is not the same as a no of the user.
+A question is put to all windows, and the first answer counts. It waits as long as one is there that
+may still answer. When none is, the model is told that it went unanswered, which is not the same as a
+no of the user.
 """
 
 from __future__ import annotations
@@ -47,8 +48,17 @@ class Asker:
 
 
 @dataclass(slots=True)
+class _Waiting:
+    """A question that waits; `silent` are the windows that said that they cannot answer it."""
+
+    question: Question
+    answered: asyncio.Future[Answer]
+    silent: set[str] = field(default_factory=set[str])
+
+
+@dataclass(slots=True)
 class Approvals:
-    """The open questions and the rules of one session."""
+    """The open questions and the rules of one session. `answerers` counts the windows that can answer."""
 
     session_id: str
     project: str
@@ -56,9 +66,8 @@ class Approvals:
     protected: tuple[str, ...]
     mode: Mode
     store: Rules
-    answerable: Callable[[], bool]
-    _open: dict[str, asyncio.Future[Answer]] = field(default_factory=dict[str, "asyncio.Future[Answer]"])
-    _asked: dict[str, Question] = field(default_factory=dict[str, Question])
+    answerers: Callable[[], int]
+    _open: dict[str, _Waiting] = field(default_factory=dict[str, _Waiting])
 
     async def permit(
         self,
@@ -94,20 +103,32 @@ class Approvals:
 
     def open(self) -> tuple[Question, ...]:
         """The questions that wait for an answer."""
-        return tuple(self._asked.values())
+        return tuple(waiting.question for waiting in self._open.values())
 
     def answer(self, answer: Answer) -> bool:
-        """Take in an answer; the first one counts. False when nothing waits for it."""
-        future = self._open.get(answer.request_id)
-        if future is None or future.done():
+        """Take in an answer; the first one counts. False when nothing waits for it.
+
+        One that does not decide leaves the question to the other windows.
+        """
+        waiting = self._open.get(answer.request_id)
+        if waiting is None or waiting.answered.done():
             return False
-        future.set_result(answer)
+        if _decides(waiting.question, answer):
+            waiting.answered.set_result(answer)
+        else:
+            waiting.silent.add(answer.client)
+            self._give_up(waiting)
         return True
 
-    def nobody(self) -> None:
-        """The last window that could answer is gone: nothing is waited for any longer."""
-        for request_id in list(self._open):
-            self.answer(Answer(request_id))
+    def left(self, client: str) -> None:
+        """A window is gone; what only it could have answered is not waited for any longer."""
+        for waiting in self._open.values():
+            waiting.silent.discard(client)
+            self._give_up(waiting)
+
+    def _give_up(self, waiting: _Waiting) -> None:
+        if len(waiting.silent) >= self.answerers() and not waiting.answered.done():
+            waiting.answered.set_result(Answer(waiting.question.request_id))
 
     async def _ask(
         self,
@@ -136,15 +157,14 @@ class Approvals:
 
     async def _put(self, asker: Asker, question: Question) -> Answer:
         asker.publish(question)
-        if not self.answerable():
+        if not self.answerers():
             return Answer(question.request_id)
-        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._open[question.request_id] = future
-        self._asked[question.request_id] = question
+        waiting = _Waiting(question, asyncio.get_running_loop().create_future())
+        self._open[question.request_id] = waiting
         try:
-            return await future
+            return await waiting.answered
         finally:
-            del self._open[question.request_id], self._asked[question.request_id]
+            del self._open[question.request_id]
 
     async def _learn(self, verdict: Verdict, option_id: str, effect: Effect, client: str) -> None:
         if verdict.remember is None:
@@ -153,3 +173,9 @@ class Approvals:
         rule = learn(verdict.remember, option_id, origin)
         if rule is not None:
             await self.store.add(rule)
+
+
+def _decides(question: Question, answer: Answer) -> bool:
+    if isinstance(question, QuestionAsked):
+        return answer.outcome != "unanswered"
+    return any(item.option_id == answer.option_id for item in question.choices)

@@ -72,6 +72,7 @@ def _request(messages: tuple[Message, ...], focus: str) -> Request:
 
 async def _ask(turn: Turn, compaction_id: str, request: Request) -> tuple[str, float | None]:
     pieces: list[str] = []
+    shown = 0
     cost: float | None = None
     async with aclosing(stream(turn.model, request)) as parts:
         async for part in parts:
@@ -79,7 +80,8 @@ async def _ask(turn: Turn, compaction_id: str, request: Request) -> tuple[str, f
                 pieces.clear()
             elif isinstance(part, TextPart):
                 pieces.append(part.text)
-                turn.publish(SummaryDelta(compaction_id, part.text))
+                turn.publish(SummaryDelta(compaction_id, part.text, shown))
+                shown += len(part.text)
             elif isinstance(part, UsagePart):
                 cost = part.usage.cost
     text = "".join(pieces).strip()

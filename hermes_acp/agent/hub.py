@@ -1,27 +1,33 @@
 """One producer, many readers: numbers a session's events, journals them, then shows them.
 
 A durable event is shown only after it is on disk, and nothing overtakes it. Publishing never waits;
-`flush` does, for the moments when an effect must not happen before its announcement is safe.
+`flush` does, for the moments when an effect must not happen before its announcement is safe. What is
+streamed is shown at once, follows to the disk within `KEEP_AFTER`, and is told to whoever joins.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TypeVar
 
+from hermes_acp.agent.drafts import Drafts
 from hermes_acp.agent.unicode import storable
 from hermes_acp.events import (
     LIVE,
     Envelope,
     Event,
     JournalFailed,
+    MessageCompleted,
     Notice,
     OptionsChanged,
     PromptDropped,
+    SessionEnded,
     TextDelta,
     ThoughtDelta,
     TitleChanged,
@@ -35,19 +41,29 @@ MERGE_AFTER = 512
 """Waiting envelopes from which neighbouring deltas are merged."""
 MERGE_BOUND = 16_384
 """Characters of a merged delta."""
-LASTING = (PromptDropped, JournalFailed, OptionsChanged, TitleChanged, Notice)
+KEEP_AFTER = 0.4
+"""Seconds after which streamed text is written down: half a second, less the time of the write."""
+KEEP_TOGETHER = 0.1
+"""Sessions write what they stream at multiples of so many seconds, so that they share transactions."""
+LASTING = (PromptDropped, JournalFailed, OptionsChanged, TitleChanged, Notice, SessionEnded)
 """Live events that are news, not progress: a reader who is behind gets them too."""
 
 E = TypeVar("E", bound=Event)
 
+logger = logging.getLogger(__name__)
+
 
 class Subscription:
-    """One reader's place in the stream."""
+    """One reader's place in the stream.
+
+    It begins with what is being streamed at this moment, as pieces with offset 0. So does what comes
+    after the reader fell behind: a piece may tell again what an earlier one told.
+    """
 
     def __init__(self, hub: Hub, *, answers: bool) -> None:
         self.answers = answers
         self._hub = hub
-        self._queue: deque[Envelope] = deque()
+        self._queue: deque[Envelope] = deque(hub.so_far())
         self._wake = asyncio.Event()
         self._seen = hub.committed
         self._behind = False
@@ -73,10 +89,14 @@ class Subscription:
 
         Neither does the progress that led to it.
         """
-        if envelope.seq is not None and envelope.seq > self._seen:
-            self._seen = envelope.seq
-            places = range(len(self._queue), 0, -1)
-            self._forget(next((end for end in places if self._knows(self._queue[end - 1])), 0))
+        if envelope.seq is None or envelope.seq <= self._seen:
+            return
+        self._seen = envelope.seq
+        if self._seen > self._hub.committed:
+            # It is on disk, but not shown yet: all that waits led to it.
+            self._queue = deque(self._news())
+        else:
+            self._forget()
 
     def close(self) -> None:
         """Stop reading."""
@@ -86,7 +106,7 @@ class Subscription:
         """Called by the hub: queue one envelope, within the bounds."""
         if self._knows(envelope):
             # The reader found it in the journal, just before it was shown.
-            self._forget(len(self._queue))
+            self._start_over()
             return
         if not self._behind and len(self._queue) >= QUEUE_BOUND:
             self.fall_behind()
@@ -99,17 +119,27 @@ class Subscription:
     def fall_behind(self) -> None:
         """Called by the hub: the reader has to go on from the journal."""
         self._behind = True
-        self._forget(len(self._queue))
+        self._queue = deque(self._news())
         self._wake.set()
 
     def _knows(self, envelope: Envelope) -> bool:
         return envelope.seq is not None and envelope.seq <= self._seen
 
-    def _forget(self, end: int) -> None:
-        """Drop what waits before `end`, but for live news."""
+    def _forget(self) -> None:
+        """Drop what led to the newest event that the reader knows; not what goes on after it."""
         waiting = list(self._queue)
-        news = [item for item in waiting[:end] if isinstance(item.event, LASTING)]
-        self._queue = deque([*news, *waiting[end:]])
+        end = next((end for end in range(len(waiting), 0, -1) if self._knows(waiting[end - 1])), 0)
+        kept = [
+            item for item in waiting[:end] if isinstance(item.event, LASTING) or self._hub.alive(item.event)
+        ]
+        self._queue = deque([*kept, *waiting[end:]])
+
+    def _start_over(self) -> None:
+        self._queue = deque([*self._news(), *self._hub.so_far()])
+        self._wake.set()
+
+    def _news(self) -> list[Envelope]:
+        return [item for item in self._queue if isinstance(item.event, LASTING)]
 
     def _keep(self, envelope: Envelope) -> None:
         if isinstance(envelope.event, LASTING) and len(self._queue) < QUEUE_BOUND:
@@ -128,7 +158,12 @@ class Subscription:
 
     async def _catch_up(self) -> list[Envelope]:
         self._behind = False
-        envelopes = await self._hub.journal.read(self._hub.session_id, self._seen)
+        self._start_over()
+        try:
+            envelopes = await self._hub.journal.read(self._hub.session_id, self._seen)
+        except BaseException:
+            self.fall_behind()
+            raise
         for envelope in envelopes[-1:]:
             self.seen(envelope)
         return [*envelopes, *self.take()]
@@ -145,6 +180,9 @@ class Hub:
         self.committed = last_seq
         """The number of the last one that is on disk and shown."""
         self._at = last_at
+        self._drafts = Drafts()
+        self._keeping: asyncio.TimerHandle | None = None
+        self._keep_now = False
         self._pending: deque[Envelope] = deque()
         self._subscriptions: list[Subscription] = []
         self._work = asyncio.Event()
@@ -168,7 +206,7 @@ class Hub:
         return bool(self._subscriptions)
 
     def subscribe(self, *, answers: bool) -> Subscription:
-        """Read everything that is shown from now on."""
+        """Read what is being streamed, and everything that is shown from now on."""
         subscription = Subscription(self, answers=answers)
         self._subscriptions.append(subscription)
         return subscription
@@ -214,16 +252,37 @@ class Hub:
         with contextlib.suppress(StorageError):
             await self.flush()
 
-    def recover(self, last_seq: int) -> None:
-        """After a failure and `settle`: go on behind `last_seq`, the last that the journal holds."""
+    def recover(self, journal: Sequence[Envelope]) -> None:
+        """After a failure and `settle`: go on behind the last event of the session's whole journal."""
         if self._failure is None or self._stopping:
             return
-        if last_seq > self.committed:
-            # The failed write had got this far, but nobody was shown these events.
+        # The failed write may have got further than anybody was shown.
+        unseen = [item for item in journal if (item.seq or 0) > self.committed]
+        for envelope in unseen:
+            self._drafts.take(envelope)
+        self._failure = None
+        self.last_seq = self.committed = (journal[-1].seq or 0) if journal else 0
+        if unseen:
             for subscription in self._subscriptions:
                 subscription.fall_behind()
-        self._failure = None
-        self.last_seq = self.committed = last_seq
+
+    async def unfinished(self, turn_id: str) -> list[MessageCompleted]:
+        """What this turn streamed of messages that were not completed, here or before a server died.
+
+        Raises `StorageError`.
+        """
+        pieces = await self.journal.draft(self.session_id)
+        self._drafts.recover(piece for piece in pieces if piece.turn_id == turn_id)
+        return self._drafts.messages()
+
+    def so_far(self) -> list[Envelope]:
+        """What is being streamed, as a reader has to hear it who was not there."""
+        placed = self._drafts.so_far()
+        return [Envelope(self.session_id, None, turn_id, self._at, event) for turn_id, event in placed]
+
+    def alive(self, event: Event) -> bool:
+        """Whether the event is a piece of something that is still being streamed."""
+        return self._drafts.alive(event)
 
     def stop(self) -> None:
         """Let `run` end once everything published is written."""
@@ -235,30 +294,56 @@ class Hub:
         try:
             while not self._stopping or self._pending:
                 await self._work.wait()
-                await self._write()
+                self._work.clear()
+                while self._pending or self._keep_now:
+                    await self._write()
+                    await self._keep()
         finally:
             # Whoever still waits for the disk must not wait for ever.
             self._stopping = True
             self._fail(StorageError("The session has ended. Open it again to go on."))
 
     async def _write(self) -> None:
-        while self._pending:
-            self._show_live()
-            batch = list(self._pending)
-            durable = [envelope for envelope in batch if envelope.seq is not None]
-            try:
-                if durable:
-                    await self.journal.append(durable)
-            except StorageError as error:
-                self._fail(error)
-                return
-            for envelope in batch:
-                self._pending.popleft()
-                self._show(envelope)
-            self.committed = _last_seq(durable, self.committed)
-            self._progress.set()
-        if not self._stopping:
-            self._work.clear()
+        self._show_live()
+        batch = list(self._pending)
+        durable = [envelope for envelope in batch if envelope.seq is not None]
+        try:
+            if durable:
+                await self.journal.append(durable)
+        except StorageError as error:
+            self._fail(error)
+            return
+        for envelope in batch:
+            self._pending.popleft()
+            self._show(envelope)
+        self.committed = _last_seq(durable, self.committed)
+        self._progress.set()
+
+    async def _keep(self) -> None:
+        """Write down what was streamed. Where that fails it is tried again, and nobody has to wait."""
+        if not self._keep_now:
+            return
+        self._keep_now, self._keeping = False, None
+        change = self._drafts.change()
+        try:
+            if change.discarded:
+                await self.journal.drop_draft(self.session_id, change.discarded)
+            if change.pieces:
+                await self.journal.keep_draft(self.session_id, change.pieces)
+        except StorageError as error:
+            logger.warning("session %s: streamed text is not safe yet: %s", self.session_id, error)
+            self._drafts.not_kept()
+        else:
+            self._drafts.kept(change)
+
+    def _keep_later(self) -> None:
+        loop = asyncio.get_running_loop()
+        latest = loop.time() + KEEP_AFTER
+        self._keeping = loop.call_at(latest - latest % KEEP_TOGETHER, self._keep_is_due)
+
+    def _keep_is_due(self) -> None:
+        self._keep_now = True
+        self._work.set()
 
     def _show_live(self) -> None:
         while self._pending and self._pending[0].seq is None:
@@ -270,6 +355,9 @@ class Hub:
         self._progress.set()
 
     def _show(self, envelope: Envelope) -> None:
+        self._drafts.take(envelope)
+        if self._drafts.unkept and self._keeping is None:
+            self._keep_later()
         for subscription in self._subscriptions:
             subscription.put(envelope)
 

@@ -23,10 +23,10 @@ logger = logging.getLogger(__name__)
 class Models:
     """Opens models by name. `reload` reads the settings again, for keys that were added meanwhile."""
 
-    def __init__(self, load: Callable[[], Settings], env: Mapping[str, str]) -> None:
+    def __init__(self, load: Callable[[], Settings], settings: Settings, env: Mapping[str, str]) -> None:
         self._load = load
         self._env = env
-        self._settings = load()
+        self._settings = settings
         self._opened: dict[str, Model] = {}
         self._retired: list[Model] = []
         self._opening = asyncio.Lock()

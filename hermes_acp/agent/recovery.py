@@ -9,6 +9,7 @@ from hermes_acp.events import (
     ApprovalResolved,
     Durable,
     Event,
+    MessageCompleted,
     QuestionAnswered,
     QuestionAsked,
     ToolCallFinished,
@@ -23,8 +24,13 @@ UNKNOWN = (
 )
 
 
-def closing_events(events: Iterable[Event]) -> list[Durable]:
-    """The events that end everything that was started and never finished, in a legal order."""
+def closing_events(events: Iterable[Event], drafts: Iterable[MessageCompleted] = ()) -> list[Durable]:
+    """The events that end everything that was started and never finished, in a legal order.
+
+    `drafts` are the messages that the last turn streamed, as far as they came: those that the
+    journal does not have are completed with what is there.
+    """
+    completed: set[str] = set()
     calls: dict[str, ToolCallStarted] = {}
     approvals: dict[str, ApprovalRequested] = {}
     questions: dict[str, QuestionAsked] = {}
@@ -35,6 +41,8 @@ def closing_events(events: Iterable[Event]) -> list[Durable]:
                 running = True
             case TurnEnded():
                 running = False
+            case MessageCompleted():
+                completed.add(event.message_id)
             case ToolCallStarted():
                 calls[event.call_id] = event
             case ToolCallFinished():
@@ -50,6 +58,7 @@ def closing_events(events: Iterable[Event]) -> list[Durable]:
             case _:
                 pass
     closing: list[Durable] = [
+        *(draft for draft in drafts if running and draft.message_id not in completed),
         *(ApprovalResolved(item.request_id, item.call_id, None) for item in approvals.values()),
         *(QuestionAnswered(item.request_id, item.call_id, "unanswered") for item in questions.values()),
         *(ToolCallFinished(call_id, "unknown", UNKNOWN) for call_id in calls),

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import cast
 
@@ -16,8 +16,10 @@ from hermes_acp.agent.conversation import Conversation
 from hermes_acp.agent.hub import Hub
 from hermes_acp.agent.models import Models
 from hermes_acp.agent.options import Choices
+from hermes_acp.agent.origins import Origin
 from hermes_acp.agent.recovery import closing_events
 from hermes_acp.agent.turn import Place, Prepared, Turn
+from hermes_acp.agent.windows import Windows
 from hermes_acp.events import (
     Answer,
     Block,
@@ -32,6 +34,7 @@ from hermes_acp.events import (
     Prompt,
     PromptDropped,
     ResourceBlock,
+    SessionEnded,
     SessionStarted,
     Steer,
     Steered,
@@ -65,13 +68,12 @@ class TooMany(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What every session of a server shares."""
+    """What a session needs beside its place."""
 
     journal: Journal
     table: SessionTable
-    models: Models
-    max_steps: int
-    env: Mapping[str, str]
+    origin: Origin
+    windows: Windows
 
 
 class Session:
@@ -91,6 +93,12 @@ class Session:
         self.hub = hub
         self.choices = Choices(row.mode, row.model, row.effort)
         self.title = row.title
+        self.farewell = SessionEnded()
+        """What the windows are told at the end."""
+        self.ended = False
+        """Whether it has left memory: nothing can be asked of it any more."""
+        self.idle_since = asyncio.get_running_loop().time()
+        """When the last turn ended or the last window left, by the clock of the event loop."""
         self._services = services
         self._open_tools = tools
         self._approvals = approvals
@@ -103,7 +111,8 @@ class Session:
         self._steering: deque[Steered] = deque()
         self._running: str | None = None
         self._task: asyncio.Task[None] | None = None
-        self._ended = False
+        self._cancelled_by = ""
+        self._ending = False
         self._loaded = False
         self._loading = asyncio.Lock()
         self._choosing = asyncio.Lock()
@@ -119,6 +128,21 @@ class Session:
         """Whether a turn is running or waiting."""
         return self._running is not None or bool(self._queue)
 
+    @property
+    def needed(self) -> bool:
+        """Whether somebody watches or a turn is running or waiting."""
+        return self.busy or self.hub.watched
+
+    @property
+    def windows(self) -> Windows:
+        """Who holds the session."""
+        return self._services.windows
+
+    @property
+    def models(self) -> Models:
+        """The models of the window that opened the session."""
+        return self._services.origin.models
+
     # --- operations ------------------------------------------------------------------------------
 
     def submit(self, op: Op) -> bool:
@@ -129,23 +153,23 @@ class Session:
             case Steer():
                 return self._steer(op)
             case Cancel():
-                return self._cancel(op.turn_id)
+                return self._cancel(op.turn_id, op.client)
             case Answer():
                 return self._approvals.answer(op)
 
     def options(self) -> tuple[Option, ...]:
         """The options with their current values."""
-        return self.choices.options(self._services.models.known(self.choices.model))
+        return self.choices.options(self.models.known(self.choices.model))
 
     async def set_option(self, option_id: str, value: str) -> None:
         """Set one option, from the next effect or turn on. Raises `BadOption` and `StorageError`."""
         async with self._choosing:
-            models = self._services.models.known(self.choices.model)
+            models = self.models.known(self.choices.model)
             await self._choose(self.choices.with_option(option_id, value, models))
 
     async def set_model(self, name: str) -> None:
         """Switch to any model. Raises `ModelError` when it cannot be opened."""
-        await self._services.models.open(name)
+        await self.models.open(name)
         async with self._choosing:
             await self._choose(Choices(self.choices.mode, name, self.choices.effort))
 
@@ -160,10 +184,21 @@ class Session:
         """The approvals and questions that wait for an answer."""
         return self._approvals.open()
 
-    def left(self) -> None:
-        """A window went away; when it was the last one, open questions end unanswered."""
-        if not self.hub.answerable:
-            self._approvals.nobody()
+    def left(self, client: str) -> None:
+        """A window went away. What runs goes on; questions that only it could answer end unanswered."""
+        self.windows.leave(client)
+        self._approvals.left(client)
+        self.idle_since = asyncio.get_running_loop().time()
+
+    async def withdraw(self, turn_ids: Iterable[str], client: str) -> None:
+        """Cancel these prompts of a window, and wait until their ends were shown."""
+        wanted = set(turn_ids)
+        task = self._task if self._running in wanted else None
+        for turn_id in wanted:
+            self._cancel(turn_id, client)
+        if task is not None:
+            await asyncio.wait([task])
+        await self.hub.settle()
 
     # --- life ------------------------------------------------------------------------------------
 
@@ -176,10 +211,12 @@ class Session:
                 while True:
                     await self._next_turn()
             finally:
-                self._ended = True
+                self._ending = True
                 await self._stop()
                 self.hub.stop()
                 await asyncio.wait([writer])
+                self.ended = True
+                self.hub.publish(self.farewell)
 
     async def _prepare(self) -> Prepared:
         """Look around and get the tools, after the answer that opened the session went out."""
@@ -192,7 +229,7 @@ class Session:
             self._tasks.create_task(self._report_problems(tools)),
         ]
         try:
-            around = await context.survey(self.place.cwd, self.place.roots, self._services.env)
+            around = await context.survey(self.place.cwd, self.place.roots, self._services.origin.env)
         except BaseException:
             await tools.aclose()
             raise
@@ -203,7 +240,7 @@ class Session:
             self.hub.publish(await tools.next_problem())
 
     async def _stop(self) -> None:
-        self._cancel(None)
+        self._cancel(None, self.farewell.client)
         if self._task is not None:
             await asyncio.wait([self._task])
         if self._preparing is not None:
@@ -220,9 +257,13 @@ class Session:
             await self._wake.wait()
         prompt = self._queue.popleft()
         self._running = prompt.turn_id
+        self._cancelled_by = ""
+        self.windows.prompting = prompt.client
         self._task = self._tasks.create_task(self._turn(prompt))
         self._task.add_done_callback(lambda _: self._after_turn(prompt))
         await asyncio.wait([self._task])
+        self.windows.prompting = ""
+        self.idle_since = asyncio.get_running_loop().time()
 
     def _after_turn(self, prompt: Prompt) -> None:
         if self._running is not None:
@@ -260,7 +301,7 @@ class Session:
             return TurnEnded(await self._work(prompt))
         except asyncio.CancelledError:
             self._steering.clear()
-            return TurnEnded("cancelled") if started else PromptDropped()
+            return TurnEnded("cancelled", client=self._cancelled_by) if started else PromptDropped()
         except LoginNeeded as error:
             return TurnEnded("error", str(error), needs_login=True)
         except ModelError as error:
@@ -278,7 +319,7 @@ class Session:
         if command is not None and (text := await commands.answer(self, command)) is not None:
             self._publish(MessageCompleted(ids.message(), text), prompt.turn_id)
             return "end_turn"
-        model = await self._services.models.open(self.choices.model)
+        model = await self.models.open(self.choices.model)
         if self.title is None and command is None:
             await self.set_title(title_of(prompt.content))
         turn = Turn(
@@ -290,7 +331,7 @@ class Session:
             ready=await asyncio.shield(self._preparing),
             approvals=self._approvals,
             place=self.place,
-            max_steps=self._services.max_steps,
+            max_steps=self._services.origin.settings.max_steps,
             steering=self._steering,
         )
         if command is not None:
@@ -314,12 +355,14 @@ class Session:
         await self.hub.settle()
         envelopes = await self._services.journal.read(self.session_id)
         last_seq = (envelopes[-1].seq or 0) if envelopes else 0
-        self.hub.recover(last_seq)
+        self.hub.recover(envelopes)
         self._conversation = Conversation(envelope.event for envelope in envelopes)
         if not envelopes:
             self._publish(SessionStarted(self.row.cwd, self.row.additional_directories), "")
-        for event in closing_events(envelope.event for envelope in envelopes):
-            self._publish(event, envelopes[-1].turn_id)
+        turn_id = envelopes[-1].turn_id if envelopes else ""
+        drafts = await self.hub.unfinished(turn_id)
+        for event in closing_events((envelope.event for envelope in envelopes), drafts):
+            self._publish(event, turn_id)
         if self.hub.last_seq > last_seq:
             await self.hub.flush()
             envelopes += await self._services.journal.read(self.session_id, last_seq)
@@ -331,7 +374,7 @@ class Session:
     # --- operations, one by one ------------------------------------------------------------------
 
     def _enqueue(self, prompt: Prompt) -> bool:
-        if self._ended:
+        if self._ending:
             self.hub.publish(PromptDropped(), prompt.turn_id)
             return False
         if len(self._queue) >= QUEUE_BOUND:
@@ -348,7 +391,7 @@ class Session:
         self._steering.append(Steered(ids.message(), steer.content, steer.client))
         return True
 
-    def _cancel(self, turn_id: str | None) -> bool:
+    def _cancel(self, turn_id: str | None, client: str) -> bool:
         dropped = [item for item in self._queue if turn_id in (None, item.turn_id)]
         for prompt in dropped:
             self._queue.remove(prompt)
@@ -356,6 +399,7 @@ class Session:
         if self._task is None or self._running is None or turn_id not in (None, self._running):
             return bool(dropped)
         if not self._task.cancelling():
+            self._cancelled_by = client
             self._task.cancel()
         return True
 

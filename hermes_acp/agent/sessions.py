@@ -1,8 +1,9 @@
-"""All sessions of a server: makes, opens, lists, closes and deletes them."""
+"""All sessions of a server: makes, opens, lists, closes and deletes them, and unloads the unused."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import time
@@ -16,10 +17,11 @@ from hermes_acp.agent import ids
 from hermes_acp.agent.approvals import Approvals
 from hermes_acp.agent.hub import Hub
 from hermes_acp.agent.models import Models
+from hermes_acp.agent.origins import Origin
 from hermes_acp.agent.session import Services, Session
 from hermes_acp.agent.turn import Place
-from hermes_acp.config import Settings
-from hermes_acp.events import SessionStarted
+from hermes_acp.agent.windows import Windows
+from hermes_acp.events import SessionEnded, SessionStarted
 from hermes_acp.policy.effects import Mode
 from hermes_acp.storage.claims import Claims
 from hermes_acp.storage.journal import Journal
@@ -28,13 +30,20 @@ from hermes_acp.storage.sessions import Page, SessionRow, SessionTable
 from hermes_acp.tools.base import SessionTools
 from hermes_acp.tools.mcp_config import McpServer
 from hermes_acp.workspace import project
-from hermes_acp.workspace.documents import Documents, EditorFiles
-from hermes_acp.workspace.execution.base import Execution
+from hermes_acp.workspace.documents import Documents
+from hermes_acp.workspace.execution.local import LocalExecution
 
 logger = logging.getLogger(__name__)
 
 OPEN_BOUND = 1_000
 """Sessions that may be open at once."""
+UNUSED_BOUND = 16
+"""Sessions that stay in memory, ready for a window that comes back, though nobody needs them."""
+UNUSED_SECONDS = 30 * 60.0
+"""How long they stay at most."""
+DELETED = "This session was deleted."
+LOOK = 60.0
+"""Seconds between two looks for sessions to unload; opening one makes us look at once."""
 
 
 class UnknownSession(Exception):
@@ -46,21 +55,13 @@ class BadPlace(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Loan:
-    """What an editor does for one session: its buffers, and its terminals for commands."""
-
-    files: EditorFiles | None = None
-    execution: Execution | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Opening:
-    """How a window opens a session: where, with what, and what the editor lends."""
+    """How a window opens a session: from where, in which place, and with what."""
 
+    origin: Origin
     cwd: str
     additional_directories: tuple[str, ...] = ()
     mcp_servers: tuple[McpServer, ...] = ()
-    lend: Callable[[str], Loan] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,15 +76,36 @@ class Stores:
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """What the sessions of a server share. `protected` are the folders of this program."""
+    """What the sessions of a server share.
+
+    `protected` are the folders of this program; `trouble` is what every user should know, or None.
+    """
 
     stores: Stores
-    execution: Execution
-    tools: Callable[[tuple[McpServer, ...], Place], Awaitable[SessionTools]]
-    models: Models
-    env: Mapping[str, str]
+    execution: LocalExecution
+    tools: Callable[[Opening, Place], Awaitable[SessionTools]]
     protected: tuple[str, ...]
-    settings: Settings
+    trouble: Callable[[], str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Open:
+    """A session in memory, and how it came there."""
+
+    session: Session
+    opening: Opening
+    life: asyncio.Task[None]
+
+    @property
+    def unused(self) -> bool:
+        """Whether it could leave memory and nobody would notice."""
+        return not (self.session.needed or self.life.cancelling())
+
+    def serves(self, opening: Opening) -> bool:
+        """Whether a window that opens the session so can have it as it is."""
+        if self.life.cancelling():
+            return False
+        return self.session.needed or self.opening == opening
 
 
 class Sessions:
@@ -91,29 +113,58 @@ class Sessions:
 
     def __init__(self, shared: Shared) -> None:
         self._shared = shared
-        self._open: dict[str, tuple[Session, asyncio.Task[None]]] = {}
+        self._open: dict[str, _Open] = {}
         self._opening = asyncio.Lock()
         self._tasks = asyncio.TaskGroup()
-        self._stopping = asyncio.Event()
+        self._grown = asyncio.Event()
 
     async def run(self) -> None:
-        """Keep the sessions alive until cancelled, then end them all."""
+        """Keep the sessions alive until cancelled, unloading the unused; then end them all."""
         async with self._tasks:
             try:
-                await self._stopping.wait()
+                await self._unload()
             finally:
-                await _end(task for _, task in self._open.values())
+                await _end(entry.life for entry in self._open.values())
+
+    async def _unload(self) -> None:
+        clock = asyncio.get_running_loop().time
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK):
+                    await self._grown.wait()
+            self._grown.clear()
+            unused = {key: item.session.idle_since for key, item in self._open.items() if item.unused}
+            await _end(self._open[key].life for key in superfluous(unused, clock()))
 
     def get(self, session_id: str) -> Session | None:
         """The session if it is open and not about to close."""
-        session, task = self._open.get(session_id, (None, None))
-        return None if task is None or task.cancelling() else session
+        entry = self._open.get(session_id)
+        return None if entry is None or entry.life.cancelling() else entry.session
+
+    @property
+    def running(self) -> int:
+        """How many sessions work on a turn."""
+        return sum(entry.session.busy for entry in self._open.values())
+
+    @property
+    def opened(self) -> int:
+        """How many sessions are in memory."""
+        return len(self._open)
+
+    @property
+    def trouble(self) -> str | None:
+        """What every user should know: that something stored was damaged, and what became of it."""
+        return self._shared.trouble()
+
+    def uses(self, models: Models) -> bool:
+        """Whether an open session asks these models."""
+        return any(entry.session.models is models for entry in self._open.values())
 
     async def create(self, opening: Opening) -> Session:
         """Make a session. Raises `BadPlace`, `LoginNeeded` and `StorageError`."""
-        settings = self._shared.settings
+        origin = opening.origin
         real_cwd, roots = await _check(opening)
-        model = await self._shared.models.default()
+        model = await origin.models.default()
         now = time.time()
         row = SessionRow(
             session_id=ids.session(),
@@ -122,9 +173,9 @@ class Sessions:
             real_cwd=real_cwd,
             additional_directories=opening.additional_directories,
             title=None,
-            mode=settings.mode,
+            mode=origin.settings.mode,
             model=model,
-            effort=settings.effort,
+            effort=origin.settings.effort,
             created_at=now,
             updated_at=now,
         )
@@ -135,15 +186,17 @@ class Sessions:
         except BaseException:
             self._shared.stores.claims.release(row.session_id)
             raise
-        self._tasks.create_task(self._shared.models.warm(model))
+        self._tasks.create_task(origin.models.warm(model))
         session = self._start(row, roots, opening, seq=0)
         session.hub.publish(SessionStarted(opening.cwd, opening.additional_directories))
         return session
 
     async def open(self, session_id: str, opening: Opening) -> Session:
-        """Open an existing session; one that is open already is given as it is while it works.
+        """Open an existing session. One that is in memory is given as it is.
 
-        Raises `UnknownSession`, `SessionInUse`, `BadPlace` and `StorageError`.
+        But one that nobody needs is started anew when it was opened in another way: with other
+        settings, environment, folders or MCP servers. Raises `UnknownSession`, `SessionInUse`,
+        `BadPlace` and `StorageError`.
         """
         row = await self._shared.stores.table.get(session_id)
         if row is None:
@@ -152,9 +205,9 @@ class Sessions:
         if real_cwd != row.real_cwd:
             raise BadPlace(f"This session belongs to {row.cwd}, not to {opening.cwd}.")
         async with self._opening:
-            session = self.get(session_id)
-            if session is not None and (session.busy or session.hub.watched):
-                return session
+            entry = self._open.get(session_id)
+            if entry is not None and entry.serves(opening):
+                return entry.session
             await self.close(session_id)
             self._check_bound()
             await asyncio.to_thread(self._shared.stores.claims.claim, session_id)
@@ -185,16 +238,19 @@ class Sessions:
         entry = self._open.get(session_id)
         if entry is None:
             return False
-        await _end([entry[1]])
-        self._forget(session_id, entry[1])
+        await _end([entry.life])
+        self._forget(session_id, entry.life)
         return True
 
-    async def delete(self, session_id: str) -> bool:
-        """Close the session and forget it; False when there was none.
+    async def delete(self, session_id: str, client: str = "") -> bool:
+        """End the session for all its windows and forget it; False when there was none.
 
-        Raises `SessionInUse` when another process has it open, and `StorageError`.
+        `client` is the window that wants it. Raises `SessionInUse` when another process has the
+        session open, and `StorageError`.
         """
         async with self._opening:
+            if (session := self.get(session_id)) is not None:
+                session.farewell = SessionEnded(DELETED, client)
             await self.close(session_id)
             if await self._shared.stores.table.get(session_id) is None:
                 return False
@@ -210,9 +266,9 @@ class Sessions:
 
     def _start(self, row: SessionRow, roots: tuple[str, ...], opening: Opening, seq: int) -> Session:
         shared = self._shared
-        loan = opening.lend(row.session_id) if opening.lend else Loan()
-        documents = Documents(roots, loan.files)
-        place = Place(row.real_cwd, roots, documents, loan.execution or shared.execution)
+        origin = opening.origin
+        windows = Windows(shared.execution.within(origin.env))
+        place = Place(row.real_cwd, roots, Documents(roots, windows.files), windows)
         hub = Hub(row.session_id, shared.stores.journal, seq, row.updated_at)
         approvals = Approvals(
             session_id=row.session_id,
@@ -221,16 +277,15 @@ class Sessions:
             protected=shared.protected,
             mode=cast("Mode", row.mode),
             store=shared.stores.rules,
-            answerable=lambda: hub.answerable,
+            answerers=lambda: hub.answerers,
         )
-        services = Services(
-            shared.stores.journal, shared.stores.table, shared.models, shared.settings.max_steps, shared.env
-        )
-        tools = partial(shared.tools, opening.mcp_servers, place)
+        services = Services(shared.stores.journal, shared.stores.table, origin, windows)
+        tools = partial(shared.tools, opening, place)
         session = Session(row, services, place, tools, hub, approvals)
-        task = self._tasks.create_task(self._live(session))
-        task.add_done_callback(partial(self._forget, row.session_id))
-        self._open[row.session_id] = (session, task)
+        life = self._tasks.create_task(self._live(session))
+        life.add_done_callback(partial(self._forget, row.session_id))
+        self._open[row.session_id] = _Open(session, opening, life)
+        self._grown.set()
         return session
 
     async def _live(self, session: Session) -> None:
@@ -239,11 +294,23 @@ class Sessions:
         except Exception:  # boundary: a broken session ends alone
             logger.exception("session %s ended", session.session_id)
 
-    def _forget(self, session_id: str, task: asyncio.Task[None]) -> None:
+    def _forget(self, session_id: str, life: asyncio.Task[None]) -> None:
         """The session has ended; it may have been opened anew meanwhile."""
-        if self._open.get(session_id, (None, None))[1] is task:
+        entry = self._open.get(session_id)
+        if entry is not None and entry.life is life:
             del self._open[session_id]
             self._shared.stores.claims.release(session_id)
+
+
+def superfluous(unused: Mapping[str, float], now: float) -> list[str]:
+    """Which unused sessions must leave memory; the values say since when they are unused."""
+    oldest_first = sorted(unused, key=lambda session_id: unused[session_id])
+    too_many = max(0, len(oldest_first) - UNUSED_BOUND)
+    return [
+        session_id
+        for place, session_id in enumerate(oldest_first)
+        if place < too_many or now - unused[session_id] >= UNUSED_SECONDS
+    ]
 
 
 async def _end(tasks: Iterable[asyncio.Task[None]]) -> None:

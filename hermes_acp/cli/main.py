@@ -30,13 +30,18 @@ class Entry:
 ENTRIES = (
     Entry("acp", "speak the Agent Client Protocol on standard input and output (what editors start)"),
     Entry("lsp", "speak the Language Server Protocol likewise"),
+    Entry(
+        "server", "the server that all windows share: show, stop, restart, install", "hermes_acp.cli.server"
+    ),
+    Entry("attach", "a live session in this terminal, beside any editor", "hermes_acp.cli.attach.command"),
     Entry("run", "one turn without an editor", "hermes_acp.cli.run"),
     Entry("demo", "the whole loop on a sample project: no key, no network", "hermes_acp.cli.demo"),
     Entry("setup", "put the agent into an editor's configuration", "hermes_acp.cli.setup"),
     Entry("doctor", "what works here and what is missing", "hermes_acp.cli.doctor"),
-    Entry("sessions", "list, show and delete conversations", "hermes_acp.cli.sessions"),
+    Entry("sessions", "list, show, search, export and delete conversations", "hermes_acp.cli.sessions"),
     Entry("models", "what can be used, which is the default, and why", "hermes_acp.cli.models"),
     Entry("policy", "show, explain and revoke what the agent may do unasked", "hermes_acp.cli.policy"),
+    Entry("project", "back up all conversations and rules", "hermes_acp.cli.project"),
     Entry("config", "the settings in force and where they come from", "hermes_acp.cli.config"),
 )
 

@@ -56,7 +56,7 @@ def start_command(env: Mapping[str, str]) -> Start:
         return Start(str(beside))
     if found := shutil.which(PROGRAM, path=env.get("PATH", "")):
         return Start(str(Path(found).absolute()))
-    return Start(sys.executable, ("-m", "hermes_acp", "acp"))
+    return Start(sys.executable, ("-P", "-m", "hermes_acp", "acp"))
 
 
 def snippet(entry: Entry | Source) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from hermes_acp.server import framing, messages
@@ -31,20 +31,19 @@ class Service(Protocol):
 
 
 async def serve(
-    streams: Streams,
-    protocol: framing.Protocol | None,
-    acp: Callable[[Streams], Service],
-    lsp: Callable[[Streams], Service],
-    limit: int,
+    streams: Streams, protocol: str, services: Mapping[str, Callable[[Streams], Service]], limit: int
 ) -> None:
-    """Serve one connection until its input ends. `protocol` None: the first byte decides."""
+    """Serve one connection until its input ends. `protocol` empty: the first byte decides.
+
+    `services` makes the service of each protocol; `limit` is the bytes of one message.
+    """
     head = b""
-    while protocol is None:
+    while not protocol:
         data = await streams.read()
         head += data
-        protocol = framing.sniff(head) if data else "acp"
-    framer = LineFramer(limit) if protocol == "acp" else framing.HeaderFramer(limit)
-    service = acp(streams) if protocol == "acp" else lsp(streams)
+        protocol = (framing.sniff(head) or "") if data else "acp"
+    framer = framing.HeaderFramer(limit) if protocol == "lsp" else LineFramer(limit)
+    service = services[protocol](streams)
 
     async def read() -> None:
         data = head
@@ -60,9 +59,11 @@ async def serve(
         for frame in framer.close():
             _deliver(service.peer, frame)
 
-    await service.peer.run(read)
-    service.close()
-    await streams.close()
+    try:
+        await service.peer.run(read)
+    finally:
+        service.close()
+        await streams.close()
 
 
 def _deliver(peer: Peer, frame: framing.Frame) -> None:

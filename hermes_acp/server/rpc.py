@@ -118,10 +118,17 @@ class Peer:
                 raise _Ended
         except* _Ended:
             pass
+        finally:
+            self._close()
 
     def spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         """Run something for this connection that ends with it."""
         return self._tasks.create_task(work)
+
+    @property
+    def closed(self) -> bool:
+        """Whether the other side can no longer be asked anything."""
+        return self._closed
 
     def end(self) -> None:
         """End the connection from our side."""

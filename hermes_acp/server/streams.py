@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import stat
 from dataclasses import dataclass
 from typing import Protocol
 
+logger = logging.getLogger(__name__)
+
 READ_SIZE = 256 * 1024
 HIGH_WATER = 4 * 1024 * 1024
 """Unsent bytes from which writers wait."""
+UNSENT_BOUND = 32 * 1024 * 1024
+"""Unsent bytes at which the other side is given up: what it was asked and answered does not wait."""
 
 
 class Streams(Protocol):
@@ -21,7 +26,7 @@ class Streams(Protocol):
         ...
 
     def write(self, data: bytes) -> None:
-        """Send; never waits. After the other side is gone, does nothing."""
+        """Send; never waits. After the other side is gone or given up, does nothing."""
         ...
 
     async def drain(self) -> None:
@@ -33,24 +38,33 @@ class Streams(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class AsyncioStreams:
     """Pipes and sockets."""
 
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
+    _given_up: bool = False
 
     async def read(self) -> bytes:
         """The next bytes; empty at the end or when the other side vanished."""
         try:
-            return await self.reader.read(READ_SIZE)
+            data = await self.reader.read(READ_SIZE)
         except (ConnectionError, OSError):
             return b""
+        return b"" if self._given_up else data
 
     def write(self, data: bytes) -> None:
-        """Send what the pipe takes now and buffer the rest."""
-        if not self.writer.transport.is_closing():
-            self.writer.write(data)
+        """Send what the pipe takes now and buffer the rest, within a bound."""
+        transport = self.writer.transport
+        if transport.is_closing():
+            return
+        if transport.get_write_buffer_size() > UNSENT_BOUND:
+            logger.warning("a client is given up: it leaves more than %d bytes unread", UNSENT_BOUND)
+            self._given_up = True
+            transport.abort()
+            return
+        self.writer.write(data)
 
     async def drain(self) -> None:
         """Wait while more than `HIGH_WATER` bytes are unsent."""

@@ -6,14 +6,14 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeAlias, TypeVar
 
 from hermes_acp.policy.effects import Permit
 from hermes_acp.workspace import disk, encoding
 from hermes_acp.workspace.encoding import NotText, Text
 from hermes_acp.workspace.locations import DocumentError, inside, printable, resolve
 
-__all__ = ["Document", "DocumentError", "Documents", "EditorError", "EditorFiles"]
+__all__ = ["Document", "DocumentError", "Documents", "EditorError", "EditorFiles", "EditorGone"]
 
 TEXT_BYTES = 10 * 1024 * 1024
 """Larger files are neither read nor written as text."""
@@ -50,6 +50,22 @@ class EditorError(Exception):
     """The editor did not answer or refused; `str()` says why."""
 
 
+class EditorGone(EditorError):
+    """The editor has left; `asked` tells whether it was asked before, so that it may have acted."""
+
+    def __init__(self, reason: str, *, asked: bool) -> None:
+        super().__init__(reason)
+        self.asked = asked
+
+
+Lender: TypeAlias = Callable[[], EditorFiles | None]
+"""Gives the editor to use now; None for the disk."""
+
+
+def nobody() -> None:
+    """A lender without an editor."""
+
+
 @dataclass(frozen=True, slots=True)
 class Document:
     """A text file as it was when read; `path` is absolute and real.
@@ -71,19 +87,25 @@ class Document:
 class Documents:
     """Reads and writes text files for one session.
 
+    Each operation asks `lender` once, and stays with that editor to its end. When the editor leaves
+    meanwhile, a read goes to the disk; a write does so only when the editor was not asked yet.
+
     Writes of one session wait for each other. A write that is cancelled on its way to the disk
     ends first, wholly or not at all; only then is the cancellation passed on.
     """
 
-    def __init__(self, roots: tuple[str, ...], editor: EditorFiles | None = None) -> None:
+    def __init__(self, roots: tuple[str, ...], lender: Lender = nobody) -> None:
         self.roots = roots
-        self.editor = editor
+        self._lender = lender
         self._writing = asyncio.Lock()
 
     async def read(self, path: str) -> Document:
         """The current text. A missing file gives `exists=False`; raises `DocumentError`."""
         found = await asyncio.to_thread(_load, path)
-        editor = self._editor(found.path)
+        return await self._as_seen(self._editor(found.path), found)
+
+    async def _as_seen(self, editor: EditorFiles | None, found: Document) -> Document:
+        """What the editor shows in place of what was found on the disk."""
         if editor is None or not editor.can_read:
             return found
         try:
@@ -113,12 +135,17 @@ class Documents:
         """
         permit.check_write(before.path)
         data = _encode(before, text)
-        editor = self._editor(before.path)
         async with self._writing:
+            editor = self._editor(before.path)
             if editor is not None:
-                _same(before, await self.read(before.path))
+                found = await asyncio.to_thread(_load, before.path)
+                _same(before, await self._as_seen(editor, found))
             if editor is not None and editor.can_write:
-                return await self._write_in_editor(editor, before, text)
+                try:
+                    return await self._write_in_editor(editor, before, text)
+                except EditorGone:
+                    # It heard nothing of this write: what is on the disk counts from now on.
+                    editor = None
             seen = _load if editor is None or not editor.can_read else None
             return await _to_the_end(lambda: _store(before, data, seen))
 
@@ -133,23 +160,31 @@ class Documents:
             await _to_the_end(lambda: disk.remove(before.path))
 
     def _editor(self, path: str) -> EditorFiles | None:
-        return self.editor if inside(path, self.roots) else None
+        return self._lender() if inside(path, self.roots) else None
 
     async def _write_in_editor(self, editor: EditorFiles, before: Document, text: str) -> Document:
         raw = encoding.join_newline(text, before.newline)
         made = await asyncio.to_thread(_prepare, before)
         try:
             await _hand_over(editor, before.path, raw)
-        except DocumentError:
+        except (DocumentError, EditorGone):
             await asyncio.to_thread(disk.remove_folders, made)
             raise
-        return await self.read(before.path)
+        return await self._as_seen(editor, await asyncio.to_thread(_load, before.path))
 
 
 async def _hand_over(editor: EditorFiles, path: str, raw: str) -> None:
+    """Raises `DocumentError`, and `EditorGone` when the editor was not asked."""
     try:
         async with asyncio.timeout(EDITOR_SECONDS):
             await editor.write_text(path, raw)
+    except EditorGone as error:
+        if not error.asked:
+            raise
+        raise DocumentError(
+            f"The editor left before it said whether it wrote {printable(path)}: "
+            "read the file before you go on."
+        ) from error
     except EditorError as error:
         raise DocumentError(f"The editor did not write {printable(path)}: {error}") from error
     except TimeoutError as error:

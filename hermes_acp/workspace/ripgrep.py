@@ -36,7 +36,7 @@ _RIPGREP_OPTIONS = (
     *("--no-ignore-global", "--no-ignore-dot", "--no-ignore-exclude"),
 )
 _LINE_OPTIONS = ("--no-heading", "--with-filename", "--line-number", "--crlf", "--max-columns-preview")
-_STAND_IN = (sys.executable, "-m", "hermes_acp.workspace.grep")
+_STAND_IN = (sys.executable, "-P", "-m", "hermes_acp.workspace.grep")
 _PACKAGE_HOME = str(Path(__file__).parents[2])
 _LINE = re.compile(rb"(.*?)\0(\d+)([:-])(.*)", re.DOTALL)
 _CUT = re.compile(r" \[\.\.\. (?:omitted end of long line|\d+ more match(?:es)?)\]$")

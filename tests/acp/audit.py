@@ -34,6 +34,8 @@ class Conversation:
     replaying: Id | None = None
     unprompted: bool = False
     """A steering message started a turn, which no answer ends."""
+    elsewhere: bool = False
+    """The turn of another window runs."""
 
 
 class Audit:
@@ -153,7 +155,8 @@ class Audit:
         if session is None:
             self._blame("an update of a session before it was opened", update)
             return
-        quiet = not (session.prompts or session.replaying or session.unprompted)
+        self._follow(session_id, session, update)
+        quiet = not (session.prompts or session.replaying or session.unprompted or session.elsewhere)
         if quiet and kind in PART_OF_A_TURN:
             self._blame("an update of a turn that is over", update)
         for place in (*update.get("locations", ()), *_diffs(update)):
@@ -161,6 +164,16 @@ class Audit:
                 self._blame("a relative path", update)
         if kind in ("tool_call", "tool_call_update"):
             self._call(session, kind, update)
+
+    def _follow(self, session_id: str, session: Conversation, update: Json) -> None:
+        """The beginning and the end of another window's turn, as they are told."""
+        told = (update.get("_meta") or {}).get("hermes", {})
+        if update["sessionUpdate"] == "user_message_chunk" and "client" in told:
+            session.elsewhere = not session.replaying
+        elif update["sessionUpdate"] == "session_info_update" and "stopReason" in told:
+            if session.elsewhere:
+                self._nothing_open(session_id, session)
+            session.elsewhere = False
 
     def _call(self, session: Conversation, kind: str, update: Json) -> None:
         call_id = update["toolCallId"]

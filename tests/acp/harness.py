@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -21,6 +22,10 @@ Json = dict[str, Any]
 
 PATIENCE = 10.0
 """Seconds that an expected line may take; a test that reaches it has failed."""
+HOSTING = ("acp", *os.environ.get("HERMES_EDITOR_TEST_HOSTING", "").split())
+"""How the agents under test are started: windows of a shared server, or with `--standalone`."""
+SERVER_IDLE = 2
+"""Seconds after which a shared server that no test needs any more ends by itself."""
 KEPT_VARIABLES = ("PATH", "LANG", "TMPDIR")
 GUARD = Path(__file__).parent / "guard"
 """Makes the started command fail loudly when it blocks its event loop."""
@@ -55,6 +60,7 @@ class Agent(asyncio.SubprocessProtocol):
     asked: list[Asked] = field(default_factory=list)
     handlers: dict[str, Handler] = field(default_factory=dict)
     audit: Audit | None = field(default_factory=Audit)
+    home: Path | None = None
     stderr: str = ""
     initialized: Json = field(default_factory=dict)
     last_id: int = 0
@@ -173,6 +179,13 @@ class Agent(asyncio.SubprocessProtocol):
         return self.transport.get_pid()
 
     @property
+    def server(self) -> int:
+        """The process that does the work: the shared server, or the started command itself."""
+        runtime = self.home and self.home / "hermes" / "runtime"
+        locks = list(runtime.glob("server-*.lock")) if runtime else []
+        return int(locks[0].read_text()) if locks else self.pid
+
+    @property
     def exit_code(self) -> int | None:
         """None while it runs."""
         return self.transport.get_returncode()
@@ -197,9 +210,15 @@ class Agent(asyncio.SubprocessProtocol):
         await self.exited()
         self.transport.close()
 
+    def log(self) -> str:
+        """What the shared server wrote into its log."""
+        file = self.home and self.home / "hermes" / "state" / "server.log"
+        return file.read_text("utf-8", "replace") if file and file.exists() else ""
+
     async def problems(self) -> list[str]:
         """What was wrong since the last test, when nothing should be under way any more."""
-        found = ["standard error:\n" + self.stderr] if "Traceback" in self.stderr else []
+        said = {"standard error": self.stderr, "the server's log": self.log()}
+        found = [f"{where}:\n{text}" for where, text in said.items() if "Traceback" in text]
         try:
             if self.exit_code is None and self.audit is not None:
                 await self.settle()
@@ -306,8 +325,8 @@ class Pool:
         """A command of the test's own, in an environment that holds nothing of ours but `env`."""
         home.mkdir(parents=True, exist_ok=True)
         _, agent = await asyncio.get_running_loop().subprocess_exec(
-            lambda: Agent(audit=Audit() if audit else None),
-            *(sys.executable, "-m", "hermes_acp", *(words or ("acp",))),
+            lambda: Agent(audit=Audit() if audit else None, home=home),
+            *(sys.executable, "-m", "hermes_acp", *(words or HOSTING)),
             env=environment(home) | {"HERMES_EDITOR_MODEL": self.model} | dict(env or {}),
             cwd=home,
         )
@@ -349,5 +368,6 @@ def environment(home: Path) -> dict[str, str]:
         "HOME": str(home),
         "HERMES_EDITOR_HOME": str(home / "hermes"),
         "HERMES_EDITOR_ALLOW_REAL_MODELS": "0",
+        "HERMES_EDITOR_SERVER_IDLE": str(SERVER_IDLE),
         "PYTHONPATH": str(GUARD),
     }

@@ -128,6 +128,17 @@ ROWS: tuple[Row, ...] = (
         config__kept="Options are kept with the session",
         update__config_option="`config_option_update`: a change is told with the whole list",
     ),
+    *_area(
+        "DESIGN 5",
+        windows__together="Connections that hold one session see each other's prompts, text, steps and ends, in order and once",
+        windows__permission="A permission is asked of all; the first answer counts, the others are withdrawn and told who answered",
+        windows__cancel="Any window may cancel; the prompt of the other one ends as cancelled",
+        windows__options="A change of options by one window is told to all",
+        windows__killed="Killing one window changes nothing for the others, and its turn goes on",
+        windows__server_killed="After the server was killed, every window loads all that was acknowledged and the turn's honest end",
+        windows__close="Closing in one window ends its own prompts; the last one frees the session",
+        windows__delete="Deleting in one window ends the session in all; the next call there fails with -32002",
+    ),
     *_area("DESIGN 5", modes__in_step="Modes and options change together, whichever was set"),
     *_area(
         "slash-commands",

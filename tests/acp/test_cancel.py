@@ -54,7 +54,7 @@ async def stop(session: Session, turn: object) -> None:
 
 def commands_of(agent: Agent) -> list[psutil.Process]:
     """The shells and sleepers below the agent (its watchdog, which is a plain `sh`, outlives them)."""
-    children = psutil.Process(agent.pid).children(recursive=True)
+    children = psutil.Process(agent.server).children(recursive=True)
     return [child for child in children if child.name() != "sh"]
 
 

@@ -28,7 +28,7 @@ SCRIPT = {
         | {"when": {"result": "a - b"}},
         says("Fixed."),
     ],
-    "Run it.": [calls("run_command", command="printf 'one\\ntwo\\n'"), says("It ran.")],
+    "Run it.": [calls("run_command", command="rm -rf build"), says("It ran.")],
     "Plan it.": [calls("plan", entries=[{"content": "Look", "status": "in_progress"}]), says("Planned.")],
 }
 
@@ -36,6 +36,7 @@ NAMES = {
     r'(?<="sessionId": ")[^"]+': "SESSION",
     r'(?<="messageId": ")[^"]+': "MESSAGE",
     r'(?<="toolCallId": ")[^"]+': "CALL",
+    r'(?<="client": ")[^"]+': "WINDOW",
     r"\d{4}-\d\d-\d\dT[0-9:.]+\+00:00": "TIME",
 }
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -169,7 +171,7 @@ async def test_an_empty_session_outlives_a_killed_process(tmp_path: Path, agents
     first = await agents.start(tmp_path / "home")
     await first.initialize()
     session = await first.new(cwd)
-    first.kill()
+    os.kill(first.server, signal.SIGKILL)
     await first.exited()
     second = await agents.start(tmp_path / "home")
     await second.initialize()
@@ -191,7 +193,7 @@ async def test_a_turn_that_a_kill_broke_off_is_closed_honestly(
     session = await first.new(cwd)
     session.begin("write")
     await first.until(lambda: session.of("tool_call"), "a tool call")
-    first.kill()
+    os.kill(first.server, signal.SIGKILL)
     await first.exited()
     second = await agents.start(tmp_path / "home")
     await second.initialize()
@@ -325,18 +327,18 @@ async def test_a_deleted_session_is_gone_and_deleting_it_again_changes_nothing(
 
 
 @requirement("session.in-use")
-async def test_a_session_that_another_process_has_open_says_so(
-    tmp_path: Path, agents: Pool, cwd: Path
-) -> None:
-    first, second = await agents.start(tmp_path / "home"), await agents.start(tmp_path / "home")
+async def test_two_servers_do_not_write_one_data_folder(tmp_path: Path, agents: Pool, cwd: Path) -> None:
+    alone = ("acp", "--standalone")
+    first = await agents.start(tmp_path / "home", None, *alone)
+    second = await agents.start(tmp_path / "home", None, *alone)
     await first.initialize()
     await second.initialize()
     session = await first.new(cwd)
     with pytest.raises(AgentError) as caught:
         await session_request(second, "session/load", session)
-    assert "another window" in caught.value.message
-    await session.request("session/close")
+    assert f"process {first.pid}" in caught.value.message
+    first.end_input()
+    await first.exited()
     await session_request(second, "session/load", session)
-    for agent in (first, second):
-        agent.end_input()
-        await agent.exited()
+    second.end_input()
+    await second.exited()

@@ -258,11 +258,11 @@ async def test_a_line_over_the_limit_is_dropped_with_an_error(agents: Pool, cwd:
 async def test_a_huge_line_is_dropped_in_bounded_memory(agents: Pool) -> None:
     agent = await agents.get(HERMES_EDITOR_MAX_LINE_BYTES=str(LINE_LIMIT))
     await agent.settle()
-    before = psutil.Process(agent.pid).memory_info().rss
+    before = psutil.Process(agent.server).memory_info().rss
     for _ in range(64):
         agent.send_bytes(b"x" * 1_000_000)
     assert codes(await answers_to(agent, b"")) == [(None, -32600)]
-    assert psutil.Process(agent.pid).memory_info().rss - before < 16_000_000
+    assert psutil.Process(agent.server).memory_info().rss - before < 16_000_000
 
 
 @requirement("transport.pipelining")
@@ -299,7 +299,7 @@ async def test_what_a_command_prints_never_reaches_the_protocol(agent: Agent, cw
 
 @requirement("transport.stdout")
 async def test_descriptor_one_of_the_process_is_standard_error(agent: Agent) -> None:
-    process = Path(f"/proc/{agent.pid}/fd")
+    process = Path(f"/proc/{agent.server}/fd")
     if not process.is_dir():
         pytest.skip("this system shows no descriptors of a process")
     assert (process / "1").readlink() == (process / "2").readlink()
@@ -322,7 +322,7 @@ async def test_the_end_of_the_input_ends_everything(
         await agent.question()
     if prompt == "sleep":
         await agent.until(lambda: any("ready" in str(item) for item in session.updates), "the command")
-    children = psutil.Process(agent.pid).children(recursive=True)
+    children = psutil.Process(agent.server).children(recursive=True)
     begun = time.monotonic()
     agent.end_input()
     assert await agent.exited() == 0

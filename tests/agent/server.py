@@ -14,6 +14,7 @@ from typing import TypeVar
 from hermes_acp import app
 from hermes_acp.agent import ids
 from hermes_acp.agent.hub import Subscription
+from hermes_acp.agent.origins import Origin
 from hermes_acp.agent.session import Session
 from hermes_acp.agent.sessions import Opening
 from hermes_acp.events import (
@@ -182,7 +183,7 @@ class Window:
         if self._pump is not None:
             self._pump.cancel()
         self.subscription.close()
-        self.session.left()
+        self.session.left("test")
 
 
 def messages(session: Session) -> tuple[Message, ...]:
@@ -195,6 +196,7 @@ class Desk:
     """A server, a folder to work in, and the windows that were opened."""
 
     server: app.Server
+    origin: Origin
     folder: Path
     env: dict[str, str]
     tasks: asyncio.TaskGroup
@@ -205,14 +207,18 @@ class Desk:
         """The file with everything."""
         return Path(self.env["HERMES_EDITOR_HOME"], "data", "sessions.db")
 
+    def opening(self, folder: Path | None = None, *more: Path) -> Opening:
+        """How a window opens a session: in the desk's folder, or in another."""
+        return Opening(self.origin, str(folder or self.folder), tuple(map(str, more)))
+
     async def new(self, answering: Answering | None = consenting) -> Window:
         """A new session with one window; None: nobody answers."""
-        session = await self.server.sessions.create(Opening(str(self.folder)))
+        session = await self.server.sessions.create(self.opening())
         return self.watch(session, answering)
 
     async def open(self, session_id: str, answering: Answering | None = consenting) -> Window:
         """Open a session again and replay it, as `session/load` does."""
-        session = await self.server.sessions.open(session_id, Opening(str(self.folder)))
+        session = await self.server.sessions.open(session_id, self.opening())
         window = self.watch(session, answering, reading=False)
         for envelope in await session.load():
             window.seen.append(envelope)
@@ -262,7 +268,8 @@ async def serving(root: Path, script: Script = (), **settings: object) -> AsyncI
         settings.setdefault("model", write_script(root, "script", answers))
     env = environment(root / "home", **settings)
     async with app.running(env) as server, asyncio.TaskGroup() as tasks:
-        desk = Desk(server, folder, env, tasks)
+        origin = await server.origins.of(env, str(folder))
+        desk = Desk(server, origin, folder, env, tasks)
         yield desk
         for window in desk.windows:
             if window._pump is not None:

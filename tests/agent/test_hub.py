@@ -11,13 +11,18 @@ import pytest
 
 from hermes_acp.agent.hub import MERGE_AFTER, QUEUE_BOUND, Hub
 from hermes_acp.events import (
+    CompactionStarted,
+    ContextCompacted,
+    Envelope,
     Event,
     LinkBlock,
     MessageCompleted,
+    MessageDiscarded,
     Notice,
     PromptDropped,
     SessionStarted,
     StepStarted,
+    SummaryDelta,
     TextBlock,
     TextDelta,
     ThoughtDelta,
@@ -170,6 +175,106 @@ async def test_waiting_deltas_are_merged_and_no_character_is_lost(stream: Stream
         position += len(event.text)
 
 
+async def test_who_joins_in_mid_answer_hears_it_from_its_beginning_and_goes_on_from_there(
+    stream: Stream,
+) -> None:
+    hub = stream.hub
+    events: list[Event] = [
+        ThoughtDelta("m1", "Let me ", 0),
+        ThoughtDelta("m1", "see.", 7),
+        TextDelta("m1", "Hel", 0),
+        TextDelta("m1", "lo", 3),
+    ]
+    for event in events:
+        hub.publish(event, "t1")
+    reader = hub.subscribe(answers=False)
+    hub.publish(TextDelta("m1", " you", 5), "t1")
+    assert [(item.seq, item.turn_id, item.event) for item in reader.take()] == [
+        (None, "t1", ThoughtDelta("m1", "Let me see.", 0)),
+        (None, "t1", TextDelta("m1", "Hello", 0)),
+        (None, "t1", TextDelta("m1", " you", 5)),
+    ]
+    assert reader.take() == []
+    hub.publish(MessageCompleted("m1", "Hello you", "Let me see."), "t1")
+    await hub.flush()
+    assert hub.subscribe(answers=False).take() == []
+
+
+async def test_who_joins_a_compaction_hears_the_summary_so_far(stream: Stream) -> None:
+    hub = stream.hub
+    for event in (CompactionStarted("r1"), SummaryDelta("r1", "They ", 0), SummaryDelta("r1", "talked", 5)):
+        hub.publish(event, "t1")
+    reader = hub.subscribe(answers=False)
+    assert [item.event for item in reader.take()] == [
+        CompactionStarted("r1"),
+        SummaryDelta("r1", "They talked", 0),
+    ]
+    hub.publish(ContextCompacted("r1", "completed", "They talked"), "t1")
+    await hub.flush()
+    assert hub.subscribe(answers=False).take() == []
+
+
+async def test_what_was_discarded_is_told_to_nobody_who_joins(stream: Stream) -> None:
+    hub = stream.hub
+    for event in (TextDelta("m1", "wrong", 0), MessageDiscarded("m1"), TextDelta("m2", "right", 0)):
+        hub.publish(event, "t1")
+    assert [item.event for item in hub.subscribe(answers=False).take()] == [TextDelta("m2", "right", 0)]
+
+
+async def test_who_replays_in_mid_answer_keeps_the_pieces_of_what_still_streams(stream: Stream) -> None:
+    hub = stream.hub
+    hub.publish(TextDelta("m2", "a", 0), "t1")
+    reader = hub.subscribe(answers=False)
+    await stream.fill(1)
+    hub.publish(TextDelta("m2", "b", 1), "t1")
+    for envelope in await stream.journal.read("s1"):
+        reader.seen(envelope)
+    assert [item.event for item in reader.take()] == [TextDelta("m2", "a", 0), TextDelta("m2", "b", 1)]
+
+
+async def test_a_reader_who_fell_behind_hears_what_streams_from_its_beginning(stream: Stream) -> None:
+    hub = stream.hub
+    slow = hub.subscribe(answers=False)
+    hub.publish(TextDelta("m2", "a", 0), "t1")
+    await stream.fill(1)
+    slow.fall_behind()
+    hub.publish(TextDelta("m2", "b", 1), "t1")
+    read = await slow.batch()
+    assert [item.event for item in read] == [message(1), TextDelta("m2", "ab", 0)]
+
+
+async def test_an_event_that_was_read_before_it_was_shown_takes_its_pieces_with_it(stream: Stream) -> None:
+    hub = stream.hub
+    for event in (TextDelta("m1", "text ", 0), TextDelta("m2", "on", 0)):
+        hub.publish(event, "t1")
+    reader = hub.subscribe(answers=False)
+    hub.publish(message(1), "t1")
+    hub.publish(TextDelta("m2", "ward", 2), "t1")
+    # The writer has the event in its hands; the journal tells it to this reader first.
+    reader.seen(Envelope("s1", 1, "t1", 0.0, message(1)))
+    assert reader.take() == []
+    await hub.flush()
+    assert [item.event for item in await reader.batch()] == [
+        TextDelta("m2", "on", 0),
+        TextDelta("m2", "ward", 2),
+    ]
+
+
+async def test_a_reader_whose_journal_cannot_be_read_catches_up_later(tmp_path: Path) -> None:
+    folder = tmp_path / "home"
+    folder.write_text("in the way")
+    database = Database(folder / "sessions.db")
+    hub = Hub("s1", Journal(database), 0, 0.0)
+    reader = hub.subscribe(answers=False)
+    reader.fall_behind()
+    hub.publish(TextDelta("m1", "on", 0), "t1")
+    with pytest.raises(StorageError):
+        await reader.batch()
+    folder.unlink()
+    assert [item.event for item in await reader.batch()] == [TextDelta("m1", "on", 0)]
+    await database.close()
+
+
 async def test_text_that_no_file_can_hold_is_replaced_before_anybody_sees_it(stream: Stream) -> None:
     reader = stream.hub.subscribe(answers=False)
     broken = ToolCallFinished("c1", "completed", "half \ud83d of it", (TextBlock("\udcff"),))
@@ -209,7 +314,7 @@ async def test_after_a_failed_write_nothing_is_taken_until_it_recovers_where_the
     stream.hub.publish(Notice("error", "live ones still pass"))
     await stream.table.create(ROW)
     await stream.hub.settle()
-    stream.hub.recover(await stream.journal.last_seq("s1"))
+    stream.hub.recover(await stream.journal.read("s1"))
     await stream.fill(2)
     assert await stream.numbers() == [1, 2]
     assert [item.seq for item in await reader.batch()][:4] == [1, 2, 3, None]
@@ -221,16 +326,19 @@ async def test_events_that_a_failed_write_left_on_disk_are_kept_and_shown(stream
     # The second statement of this batch fails: its first event is in the journal already.
     blocked = ROWS + 2
     await stream.journal.append([replace((await stream.journal.read("s1"))[0], seq=blocked)])
+    stream.hub.publish(TextDelta("m2", "text", 0), "t1")
     for number in range(2, blocked + 1):
         stream.hub.publish(message(number), "t1")
     with pytest.raises(StorageError):
         await stream.hub.flush()
-    last = await stream.journal.last_seq("s1")
-    stream.hub.recover(last)
+    journal = await stream.journal.read("s1")
+    last = len(journal)
+    stream.hub.recover(journal)
+    assert stream.hub.so_far() == []
     await stream.fill(1, last + 1)
     seen: list[int | None] = []
     while len(seen) < last + 1:
-        seen += [item.seq for item in await reader.batch()]
+        seen += [item.seq for item in await reader.batch() if item.seq is not None]
     assert seen == list(range(1, last + 2))
     assert await stream.numbers() == seen
 

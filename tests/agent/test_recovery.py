@@ -53,3 +53,16 @@ def test_open_questions_are_unanswered_and_running_calls_of_unknown_outcome() ->
 def test_what_was_closed_needs_no_closing_again() -> None:
     events: list[Event] = [TurnStarted("m1", ()), started("c1")]
     assert closing_events([*events, *closing_events(events)]) == []
+
+
+def test_what_was_streamed_of_a_message_is_completed_first() -> None:
+    events: list[Event] = [TurnStarted("m1", ()), started("c1")]
+    draft = MessageCompleted("m2", "Half a", "thought")
+    closing = [draft, ToolCallFinished("c1", "unknown", UNKNOWN), TurnEnded("interrupted")]
+    assert closing_events(events, [draft]) == closing
+    assert closing_events([*events, draft], [draft]) == closing[1:]
+    assert closing_events([*events, *closing], [draft]) == []
+
+
+def test_a_draft_without_a_running_turn_is_nothing() -> None:
+    assert closing_events([TurnStarted("m1", ()), TurnEnded("end_turn")], [MessageCompleted("m2", "x")]) == []

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hermes_acp.agent.sessions import BadPlace, Opening, Sessions, UnknownSession
+from hermes_acp.agent.sessions import BadPlace, Sessions, UnknownSession
 from hermes_acp.agent.turn import Place
 from hermes_acp.events import JournalFailed, MessageCompleted, PromptDropped, TextDelta, TurnEnded
 from hermes_acp.llm.base import LoginNeeded
@@ -110,7 +110,7 @@ async def test_a_busy_session_is_given_as_it_is_and_an_idle_one_opened_anew(tmp_
         assert await second.end(turn_id) == DONE
         second.leave()
         third = await desk.open(window.session.session_id)
-        assert third.session is not window.session
+        assert third.session is window.session
         assert await third.prompt("more") == DONE
 
 
@@ -135,12 +135,12 @@ async def test_unknown_sessions_and_wrong_folders_are_refused_with_a_reason(tmp_
         with pytest.raises(UnknownSession):
             await desk.open("../../etc/passwd")
         with pytest.raises(BadPlace, match="does not exist"):
-            await sessions.create(Opening(str(tmp_path / "gone")))
+            await sessions.create(desk.opening(tmp_path / "gone"))
         (tmp_path / "file").touch()
         with pytest.raises(BadPlace, match="is not a folder"):
-            await sessions.create(Opening(str(desk.folder), (str(tmp_path / "file"),)))
+            await sessions.create(desk.opening(desk.folder, tmp_path / "file"))
         with pytest.raises(BadPlace, match="belongs to"):
-            await sessions.open(window.session.session_id, Opening(str(tmp_path)))
+            await sessions.open(window.session.session_id, desk.opening(tmp_path))
         assert not await sessions.delete("../../etc/passwd")
         assert sorted(path.name for path in (tmp_path / "home" / "data" / "claims").iterdir()) == [
             window.session.session_id
@@ -151,7 +151,7 @@ async def test_the_folder_may_be_named_by_a_link(tmp_path: Path) -> None:
     async with serving(tmp_path, [say("x")]) as desk:
         link = tmp_path / "link"
         link.symlink_to(desk.folder)
-        session = await desk.server.sessions.create(Opening(str(link)))
+        session = await desk.server.sessions.create(desk.opening(link))
         assert session.place.cwd == str(desk.folder)
         window = await desk.open(session.session_id)
         assert window.session is not session
@@ -166,10 +166,10 @@ async def test_the_folder_may_be_named_by_a_link(tmp_path: Path) -> None:
 async def test_additional_folders_are_those_of_the_last_opening(tmp_path: Path) -> None:
     async with serving(tmp_path, [say("x")]) as desk:
         (tmp_path / "more").mkdir()
-        opening = Opening(str(desk.folder), (str(tmp_path / "more"), str(desk.folder)))
+        opening = desk.opening(desk.folder, tmp_path / "more", desk.folder)
         session = await desk.server.sessions.create(opening)
         assert session.place.roots == (str(desk.folder), str(tmp_path / "more"))
-        again = await desk.server.sessions.open(session.session_id, Opening(str(desk.folder)))
+        again = await desk.server.sessions.open(session.session_id, desk.opening())
         assert again.place.roots == (str(desk.folder),)
         (row,) = (await desk.server.sessions.page(None, None)).rows
         assert row.additional_directories == ()
@@ -211,7 +211,7 @@ async def test_a_session_that_cannot_get_its_tools_ends_alone_and_tells_its_wind
     async with serving(tmp_path, [say("x"), say("y")]) as desk, asyncio.TaskGroup() as tasks:
         sessions = Sessions(replace(desk.server.sessions._shared, tools=broken))
         living = tasks.create_task(sessions.run())
-        window = desk.watch(await sessions.create(Opening(str(desk.folder))))
+        window = desk.watch(await sessions.create(desk.opening()))
         ended = await window.prompt("hello")
         assert ended == JournalFailed("The session has ended. Open it again to go on.")
         await window.until(lambda: sessions.get(window.session.session_id) is None)

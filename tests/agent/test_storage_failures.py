@@ -139,16 +139,16 @@ async def test_steering_that_could_not_be_written_joins_later(small_disk: Path) 
         assert [item.content for item in window.of(Steered)] == [(TextBlock("y" * 300_000),)]
 
 
-async def test_a_damaged_database_is_named_and_can_be_moved_away_while_the_server_runs(
-    tmp_path: Path,
-) -> None:
+async def test_a_damaged_database_is_set_aside_and_everybody_is_told(tmp_path: Path) -> None:
     async with serving(tmp_path, [say("hi")]) as desk:
         desk.database.parent.mkdir(parents=True)
         desk.database.write_bytes(b"this is no database" * 1000)
-        with pytest.raises(StorageError, match=r"sessions.db is damaged.*Move it away"):
-            await desk.new()
-        desk.database.rename(tmp_path / "aside.db")
+        assert desk.server.sessions.trouble is None
         assert await (await desk.new()).prompt("hello") == DONE
+        trouble = desk.server.sessions.trouble
+        assert trouble is not None
+        (aside,) = desk.database.parent.glob("*damaged*")
+        assert str(aside) in trouble
 
 
 async def test_a_home_that_cannot_be_made_is_named(tmp_path: Path) -> None:

@@ -6,12 +6,13 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.bench.client import Agent, Message, Model, is_chunk
 
-AGENT = [sys.executable, "-m", "hermes_acp", "acp", "--standalone"]
+AGENT = [str(Path(sys.executable).with_name("hermes-editor")), "acp"]
 FLOOR = [sys.executable, str(Path(__file__).with_name("floor.py"))]
 CHUNKS = 10_000
 TEXT_OF_CHUNK = "word "
@@ -28,11 +29,21 @@ class Bench:
         self.work.mkdir()
         (self.work / "file.txt").write_text("a line\n" * 100)
 
-    def start(self, command: list[str] = AGENT) -> Agent:
+    @contextmanager
+    def start(self, command: list[str] = AGENT) -> Iterator[Agent]:
+        """A window in a home of its own; its server ends with it."""
         self.homes += 1
         home = self.root / f"home{self.homes}"
         home.mkdir()
-        return Agent(command, home, self.model)
+        with Agent(command, home, self.model) as agent:
+            try:
+                yield agent
+            finally:
+                agent.stop_server()
+
+    def window(self, home: Path) -> Agent:
+        """One more window on the server of this home."""
+        return Agent(AGENT, home, self.model)
 
     def row(self, what: str, figure: str, budget: str = "") -> None:
         print(f"{what:<58} {figure:>22}   {budget}", flush=True)
@@ -52,15 +63,28 @@ def start_up(bench: Bench) -> None:
             cpus.append(agent.cpu())
             agent.new(bench.work)
             cold.append(agent.cpu())
-    bench.times("start → initialize answered, wall", walls, "best peer 290 ms")
-    bench.times("start → initialize answered, CPU", cpus)
-    bench.times("start → first session, CPU", cold, "≤ 250 ms")
+    bench.times("no server yet: start → initialize answered, wall", walls, "best peer 290 ms")
+    bench.times("no server yet: start → initialize answered, CPU", cpus)
+    bench.times("no server yet: start → first session, CPU", cold, "≤ 250 ms")
     floor = []
     for _ in range(5):
         with bench.start(FLOOR) as agent:
             agent.call("initialize", protocolVersion=1)
             floor.append(time.monotonic() - agent.started)
     bench.times("  floor: start → initialize answered, wall", floor)
+
+
+def second_windows(bench: Bench, first: Agent) -> None:
+    walls, cpus, sizes = [], [], []
+    for _ in range(10):
+        with bench.window(first.home) as agent:
+            agent.call("initialize", protocolVersion=1)
+            walls.append(time.monotonic() - agent.started)
+            cpus.append(agent.own_cpu())
+            sizes.append(agent.own_memory())
+    bench.times("server running: start → initialize answered, wall", walls, "best peer 233 ms")
+    bench.times("server running: CPU of the window's process", cpus, "≤ 40 ms")
+    bench.row("server running: memory of the window's process", f"{max(sizes):.1f} MiB", "≤ 12 MiB")
 
 
 def sessions(bench: Bench, agent: Agent) -> None:
@@ -197,6 +221,7 @@ def main() -> None:
             session = agent.open(bench.work)
             agent.until(agent.answered(agent.prompt(session, chunks=1)))
             bench.row("first model request", f"{bench.model.next('bytes') / 1000:.1f} kB", "≤ 14 kB")
+            second_windows(bench, agent)
             sessions(bench, agent)
             turns(bench, agent, session)
             rate = streaming(bench, agent, session, "streaming ", "≥ 20,000 /s")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import queue
+import signal
 import subprocess
 import sys
 import threading
@@ -55,6 +56,7 @@ class Agent:
             "HERMES_EDITOR_MODEL_BASE_URL": model.url,
             "HERMES_EDITOR_MODE": "accept_edits",
         }
+        self.home = home
         self.started = time.monotonic()
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env)
         self.lines: queue.SimpleQueue[tuple[float, bytes]] = queue.SimpleQueue()
@@ -125,15 +127,53 @@ class Agent:
     def answered(self, number: int) -> Any:
         return lambda message: message.get("id") == number and "method" not in message
 
+    @property
+    def server(self) -> int | None:
+        """The process of the shared server that this window talks with; None for a floor."""
+        locks = list(self.home.glob("runtime/server-*.lock"))
+        return int(locks[0].read_text()) if locks else None
+
     def cpu(self) -> float:
-        """Seconds of CPU so far."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        """Seconds of CPU so far, the server's included."""
+        return self.own_cpu() + (_cpu(self.server) if self.server else 0.0)
+
+    def own_cpu(self) -> float:
+        """Seconds of CPU of the started process alone."""
+        return _cpu(self.process.pid)
+
+    def own_memory(self) -> float:
+        """Resident MiB of the started process alone."""
+        return memory(self.process.pid)
 
     def memory(self) -> float:
-        """Resident MiB."""
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(status.split("VmRSS:")[1].split()[0]) / 1024
+        """Resident MiB of the server and what it has started, libraries that they share counted twice."""
+        assert self.server is not None
+        return sum(memory(pid) for pid in (self.server, *_children(self.server)))
+
+    def stop_server(self) -> None:
+        """End the shared server, as at the end of the day."""
+        if (server := self.server) is not None:
+            os.kill(server, signal.SIGTERM)
+            while Path(f"/proc/{server}").exists():
+                time.sleep(0.01)
+
+
+def _cpu(pid: int) -> float:
+    """In nanoseconds where the kernel tells, which the ticks of `stat` are too coarse for."""
+    threads = Path(f"/proc/{pid}/task").glob("*/schedstat")
+    return sum(int(thread.read_text().split()[0]) for thread in threads) / 1e9
+
+
+def _children(pid: int) -> list[int]:
+    found = Path(f"/proc/{pid}/task").glob("*/children")
+    direct = [int(word) for file in found for word in file.read_text().split()]
+    return direct + [below for child in direct for below in _children(child)]
+
+
+def memory(pid: int) -> float:
+    """Resident MiB of a process."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.split("VmRSS:")[1].split()[0]) / 1024
 
 
 def is_chunk(message: Message) -> bool:

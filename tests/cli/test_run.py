@@ -35,7 +35,8 @@ class Place:
 
     def bare(self) -> dict[str, str]:
         kept = {name: config.environment()[name] for name in ("PATH", "LANG") if name in config.environment()}
-        return kept | {"HERMES_EDITOR_HOME": str(self.home), "HOME": str(self.home)}
+        own = {"HERMES_EDITOR_HOME": str(self.home), "HOME": str(self.home), "HERMES_EDITOR_SERVER_IDLE": "1"}
+        return kept | own
 
 
 @pytest.fixture

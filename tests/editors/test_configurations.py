@@ -87,7 +87,7 @@ def test_the_command_that_it_starts_answers_initialize(name: str, tmp_path: Path
     request = {"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params}
     with subprocess.Popen(
         [Path(sys.executable).with_name(program), *arguments],
-        env={"HERMES_EDITOR_HOME": str(tmp_path), "PATH": os.defpath},
+        env={"HERMES_EDITOR_HOME": str(tmp_path), "HERMES_EDITOR_SERVER_IDLE": "2", "PATH": os.defpath},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hermes_acp.events import (
+    ApprovalResolved,
     AudioBlock,
     Block,
     Command,
@@ -30,7 +31,9 @@ from hermes_acp.events import (
     OptionValue,
     PlanEntry,
     PlanUpdated,
+    QuestionAnswered,
     ResourceBlock,
+    SessionEnded,
     Steered,
     StepStarted,
     SummaryDelta,
@@ -65,6 +68,10 @@ def shown(*events: Event, abilities: Abilities | None = None, label: str | None 
         assert schema.problem("SessionNotification", message["params"]) is None
         assert (message["method"], message["params"]["sessionId"]) == ("session/update", "s1")
     return [message["params"]["update"] for message in messages]
+
+
+def by(**members: str) -> Json:
+    return {"_meta": {"hermes": members}}
 
 
 def text(kind: str, said: str, message_id: str = "m1") -> Json:
@@ -103,11 +110,47 @@ def test_text_is_exact_whatever_deltas_were_lost_or_repeated(
 def test_own_messages_are_shown_only_in_a_replay_and_those_of_others_always() -> None:
     mine = TurnStarted("m1", (TextBlock("hi"),), ME)
     joined = Steered("m2", (TextBlock("left"),), "other-2")
-    assert shown(mine, joined) == [text("user_message_chunk", "left", "m2")]
-    assert shown(mine, joined, label=None) == [
-        text("user_message_chunk", "hi"),
-        text("user_message_chunk", "left", "m2"),
+    own = text("user_message_chunk", "hi") | by(client=ME)
+    other = text("user_message_chunk", "left", "m2") | by(client="other-2")
+    assert shown(mine, joined) == [other]
+    assert shown(mine, joined, label=None) == [own, other]
+
+
+def test_who_answered_is_shown_to_the_others_while_it_happens() -> None:
+    chosen = ApprovalResolved("r1", "c1", "allow_once", "other-2")
+    said = QuestionAnswered("r2", "c1", "declined", None, "other-2")
+    nobody = ApprovalResolved("r3", "c1", None)
+    update = {"sessionUpdate": "tool_call_update", "toolCallId": "c1"}
+    assert shown(chosen, said, nobody) == [
+        update | by(resolvedBy="other-2", optionId="allow_once"),
+        update | by(resolvedBy="other-2", outcome="declined"),
     ]
+    assert shown(chosen, said, nobody, label="other-2") == []
+    assert shown(chosen, said, nobody, label=None) == []
+
+
+def test_a_terminal_is_shown_only_where_it_runs() -> None:
+    progress = ToolCallProgress("c2", shown=(TerminalRef("other-2/term-1"),))
+    finished = ToolCallFinished("c2", "completed", "the output", (TerminalRef("other-2/term-1"),))
+    begun, ended = shown(progress, finished)
+    assert begun == {"sessionUpdate": "tool_call_update", "toolCallId": "c2", "status": "in_progress"}
+    assert ended["content"] == [{"type": "content", "content": {"type": "text", "text": "the output"}}]
+    (there, _) = shown(progress, finished, label="other-2")
+    assert there["content"] == [{"type": "terminal", "terminalId": "term-1"}]
+
+
+def thought(message_id: str, text: str) -> dict[str, object]:
+    content = {"type": "text", "text": text}
+    return {"sessionUpdate": "agent_thought_chunk", "messageId": message_id, "content": content}
+
+
+def test_the_end_of_a_session_is_a_notice_for_the_windows_that_did_not_want_it() -> None:
+    deleted = SessionEnded("This session was deleted.", "other-2")
+    notice = {"sessionUpdate": "notice", "severity": "warning", "title": "This session was deleted."}
+    assert shown(deleted, abilities=Abilities(notices=True)) == [notice]
+    assert shown(deleted, abilities=Abilities(notices=True), label="other-2") == []
+    assert shown(deleted) == []
+    assert shown(SessionEnded(), abilities=Abilities(notices=True)) == []
 
 
 @pytest.mark.parametrize(
@@ -215,8 +258,8 @@ def test_output_is_terminal_data_for_clients_that_show_it() -> None:
 def test_a_terminal_of_the_client_stays_embedded_when_the_call_ends() -> None:
     updates = shown(
         EDIT,
-        ToolCallProgress("c2", shown=(TerminalRef("term-1"),)),
-        ToolCallFinished("c2", "completed", "r", (TerminalRef("term-1"),)),
+        ToolCallProgress("c2", shown=(TerminalRef(f"{ME}/term-1"),)),
+        ToolCallFinished("c2", "completed", "r", (TerminalRef(f"{ME}/term-1"),)),
     )
     assert updates[1]["content"] == [{"type": "terminal", "terminalId": "term-1"}]
     assert "content" not in updates[2]
@@ -224,7 +267,7 @@ def test_a_terminal_of_the_client_stays_embedded_when_the_call_ends() -> None:
 
 def test_a_terminal_of_an_earlier_client_is_text_in_a_replay() -> None:
     updates = shown(
-        EDIT, ToolCallFinished("c2", "completed", "the output", (TerminalRef("term-1"),)), label=None
+        EDIT, ToolCallFinished("c2", "completed", "the output", (TerminalRef(f"{ME}/term-1"),)), label=None
     )
     assert updates[-1]["content"] == [{"type": "content", "content": {"type": "text", "text": "the output"}}]
 
@@ -289,15 +332,19 @@ def test_options_and_mode_are_told_together() -> None:
     ]
 
 
-def test_notices_and_compactions_only_for_clients_that_show_them() -> None:
+def test_compactions_only_for_clients_that_show_them_and_warnings_beside_the_answer_for_others() -> None:
     events = (
         Notice("warning", "Careful", "why"),
         CompactionStarted("r1"),
-        SummaryDelta("r1", "sho"),
+        SummaryDelta("r1", "sho", 0),
         ContextCompacted("r1", "completed", "short"),
         ContextCompacted("r2", "failed", error="no"),
     )
+    began = TurnStarted("m1", (), "me")
     assert shown(*events) == []
+    assert shown(began, *events, label="me") == [thought("notice-1", "Careful. why")]
+    assert shown(events[0], began, label="me") == [thought("notice-1", "Careful. why")]
+    assert shown(Notice("info", "Nothing to worry about")) == []
     assert shown(*events, abilities=Abilities(notices=True, compaction=True)) == [
         {"sessionUpdate": "notice", "severity": "warning", "title": "Careful", "description": "why"},
         {"sessionUpdate": "compaction_update", "compactionId": "r1", "status": "in_progress"},
@@ -325,8 +372,12 @@ def test_notices_and_compactions_only_for_clients_that_show_them() -> None:
 def test_an_interrupted_turn_says_so_and_other_ends_only_touch_the_session() -> None:
     interrupted = shown(TurnEnded("interrupted"), label=None)
     assert "interrupted" in interrupted[0]["content"]["text"]
-    assert shown(TurnEnded("end_turn")) == [
-        {"sessionUpdate": "session_info_update", "updatedAt": "1970-01-01T00:00:00.000+00:00"}
+    touched = {"sessionUpdate": "session_info_update", "updatedAt": "1970-01-01T00:00:00.000+00:00"}
+    cancelled, failed = TurnEnded("cancelled", client="other-2"), TurnEnded("error", "The key is wrong.")
+    assert shown(TurnEnded("end_turn"), cancelled, failed) == [
+        touched | by(stopReason="end_turn"),
+        touched | by(stopReason="cancelled", cancelledBy="other-2"),
+        touched | by(stopReason="error", error="The key is wrong."),
     ]
     assert shown(TurnEnded("end_turn"), StepStarted(1, "m"), label=None) == []
 

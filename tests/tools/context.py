@@ -55,7 +55,7 @@ class Context:
 def make_context(folder: Path, editor: EditorFiles | None = None, **settings: object) -> Context:
     """A context whose only root is `folder`."""
     cwd = str(folder.resolve())
-    return Context(cwd, (cwd,), Documents((cwd,), editor), LocalExecution({}), **settings)
+    return Context(cwd, (cwd,), Documents((cwd,), lambda: editor), LocalExecution({}), **settings)
 
 
 async def call(tool: Tool, context: Context, /, **arguments: object) -> ToolResult:

@@ -351,7 +351,7 @@ async def test_unsaved_text_wins_over_the_disk_inside_the_roots_only(tmp_path: P
     for path in (root / "file", outside):
         path.write_text("saved")
     editor = Editor({str(root / "file"): "unsaved", str(outside): "unsaved", str(root / "new"): "new"})
-    documents = Documents((str(root),), editor)
+    documents = Documents((str(root),), lambda: editor)
     texts = [await documents.read(str(path)) for path in (root / "file", outside, root / "new")]
     assert texts == [
         Document(str(root / "file"), "unsaved"),
@@ -365,7 +365,7 @@ async def test_unsaved_text_wins_over_the_disk_inside_the_roots_only(tmp_path: P
 async def test_what_the_editor_does_not_know_comes_from_the_disk(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("saved")
     editor = Editor({str(tmp_path / "nothing"): ""})
-    documents = Documents((str(tmp_path),), editor)
+    documents = Documents((str(tmp_path),), lambda: editor)
     assert (await documents.read(str(tmp_path / "file"))).text == "saved"
     assert not (await documents.read(str(tmp_path / "nothing"))).exists
 
@@ -373,7 +373,7 @@ async def test_what_the_editor_does_not_know_comes_from_the_disk(tmp_path: Path)
 async def test_what_the_editor_stored_is_what_a_write_gives(tmp_path: Path) -> None:
     path = tmp_path / "new" / "file"
     editor = Editor(suffix="# formatted\n")
-    documents = Documents((str(tmp_path),), editor)
+    documents = Documents((str(tmp_path),), lambda: editor)
     written = await documents.write(permit(path), await documents.read(str(path)), "a\n")
     assert written == Document(str(path), "a\n# formatted\n")
     assert editor.written == [(str(path), "a\n")]
@@ -383,7 +383,7 @@ async def test_line_ends_go_to_the_editor_as_they_came(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"a\r\n")
     editor = Editor({str(path): "b\r\n"})
-    documents = Documents((str(tmp_path),), editor)
+    documents = Documents((str(tmp_path),), lambda: editor)
     await documents.write(permit(path), await documents.read(str(path)), "b\nc\n")
     assert editor.written == [(str(path), "b\r\nc\r\n")]
 
@@ -391,7 +391,8 @@ async def test_line_ends_go_to_the_editor_as_they_came(tmp_path: Path) -> None:
 async def test_an_editor_that_only_reads_leaves_the_form_of_the_file_alone(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(BOM + b"a\r\n")
-    documents = Documents((str(tmp_path),), Editor({str(path): "a\nunsaved\n"}, can_write=False))
+    editor = Editor({str(path): "a\nunsaved\n"}, can_write=False)
+    documents = Documents((str(tmp_path),), lambda: editor)
     before = await documents.read(str(path))
     assert before == Document(str(path), "a\nunsaved\n", True, "\r\n", "utf-8-sig")
     await documents.write(permit(path), before, "a\nb\n")
@@ -402,7 +403,7 @@ async def test_text_that_changed_in_the_editor_is_not_overwritten(tmp_path: Path
     path = tmp_path / "file"
     path.write_text("old")
     editor = Editor({str(path): "old"})
-    documents = Documents((str(tmp_path),), editor)
+    documents = Documents((str(tmp_path),), lambda: editor)
     before = await documents.read(str(path))
     editor.texts[str(path)] = "typed by the user"
     with pytest.raises(DocumentError, match="changed since it was read"):
@@ -412,7 +413,8 @@ async def test_text_that_changed_in_the_editor_is_not_overwritten(tmp_path: Path
 
 async def test_an_editor_that_refuses_to_write_is_believed(tmp_path: Path) -> None:
     path = tmp_path / "new" / "file"
-    documents = Documents((str(tmp_path),), Editor(refusal="the buffer is locked"))
+    editor = Editor(refusal="the buffer is locked")
+    documents = Documents((str(tmp_path),), lambda: editor)
     with pytest.raises(DocumentError, match="the buffer is locked"):
         await documents.write(permit(path), await documents.read(str(path)), "text")
     assert names(tmp_path) == []
@@ -420,10 +422,11 @@ async def test_an_editor_that_refuses_to_write_is_believed(tmp_path: Path) -> No
 
 async def test_a_write_that_waits_for_the_editor_can_be_cancelled(tmp_path: Path) -> None:
     path = tmp_path / "file"
-    documents = Documents((str(tmp_path),), Editor(silent=True))
+    lent: list[Editor] = [Editor(silent=True)]
+    documents = Documents((str(tmp_path),), lambda: lent[0] if lent else None)
     before = await documents.read(str(path))
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.05):
             await documents.write(permit(path), before, "text")
-    documents.editor = None
+    lent.clear()
     assert (await documents.write(permit(path), before, "text")).text == "text"

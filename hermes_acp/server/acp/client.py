@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import cast
 
 from hermes_acp.agent.commands import COMMANDS
 from hermes_acp.agent.hub import Subscription
-from hermes_acp.agent.models import Models
+from hermes_acp.agent.origins import Origin
 from hermes_acp.agent.session import Session
-from hermes_acp.agent.sessions import Loan, Sessions
+from hermes_acp.agent.sessions import Sessions
+from hermes_acp.agent.windows import Loan
 from hermes_acp.events import (
     Answer,
     ApprovalRequested,
@@ -22,11 +24,16 @@ from hermes_acp.events import (
     Cancel,
     CommandsChanged,
     Envelope,
+    Event,
     JournalFailed,
+    Notice,
     Prompt,
     PromptDropped,
     QuestionAnswered,
     QuestionAsked,
+    SessionEnded,
+    ToolCallFinished,
+    ToolCallStarted,
     TurnEnded,
 )
 from hermes_acp.server import messages
@@ -37,6 +44,13 @@ from hermes_acp.server.messages import Error, Id
 from hermes_acp.server.rpc import Disconnected, Method, Peer, RemoteError
 from hermes_acp.server.streams import Streams
 from hermes_acp.storage.database import StorageError
+
+LABEL_LENGTH = 40
+"""Characters of the client's name in its label."""
+SHOWN_AT_ONCE = 64
+"""Envelopes that are shown before we look whether the client reads."""
+ENDED_BOUND = 64
+"""Ended sessions whose reason is remembered for the client's next call."""
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +64,8 @@ class Watch:
     renderer: Renderer
     prompts: dict[str, Id] = field(default_factory=dict[str, Id])
     asked: dict[str, asyncio.Task[None]] = field(default_factory=dict[str, "asyncio.Task[None]"])
+    unshown: deque[Envelope] = field(default_factory=deque[Envelope])
+    """What was taken from the subscription and waits for the client to read."""
     pump: asyncio.Task[None] | None = None
 
 
@@ -59,13 +75,13 @@ class AcpClient:
     def __init__(
         self,
         sessions: Sessions,
-        models: Models,
+        origin: Origin,
         streams: Streams,
         methods: Mapping[str, Method],
         notifications: Mapping[str, Method],
     ) -> None:
         self.sessions = sessions
-        self.models = models
+        self.origin = origin
         self.methods = methods
         self.notifications = notifications
         self.capabilities = schema.ClientCapabilities()
@@ -74,6 +90,8 @@ class AcpClient:
         self.peer = Peer(self, streams.write)
         self._streams = streams
         self._watches: dict[str, Watch] = {}
+        self._told: str | None = None
+        self._ended: dict[str, str] = {}
 
     # --- the service -----------------------------------------------------------------------------
 
@@ -87,24 +105,27 @@ class AcpClient:
         for watch in self._watches.values():
             for turn_id, prompt in watch.prompts.items():
                 if (type(prompt), prompt) == (type(request_id), request_id):
-                    watch.session.submit(Cancel(turn_id))
+                    watch.session.submit(Cancel(turn_id, self.label))
 
     # --- what handlers use -----------------------------------------------------------------------
 
     def introduce(self, params: schema.Initialize) -> None:
         """Remember who the client is and what it can do."""
         self.capabilities = params.client_capabilities
-        name = params.client_info.name if params.client_info else "client"
-        self.label = f"{name}-{secrets.token_hex(2)}"
+        if not self.initialized:
+            name = params.client_info.name if params.client_info else "client"
+            self.label = f"{name[:LABEL_LENGTH]}-{secrets.token_hex(4)}"
         self.initialized = True
 
-    def lend(self, session_id: str) -> Loan:
+    def _loan(self, session_id: str) -> Loan:
         """What this editor does for a session: its buffers and its terminals, where it offers them."""
         fs = self.capabilities.fs
         files = ClientFiles(self.peer, session_id, fs.read_text_file, fs.write_text_file)
+        terminals = ClientTerminals(self.peer, session_id, self.label)
         return Loan(
             files if fs.read_text_file or fs.write_text_file else None,
-            ClientTerminals(self.peer, session_id) if self.capabilities.terminal else None,
+            terminals if self.capabilities.terminal else None,
+            lambda: self.peer.closed,
         )
 
     def watch(self, session: Session) -> Watch:
@@ -117,7 +138,7 @@ class AcpClient:
         )
         old = self._watches.get(session.session_id)
         if old is not None and old.session is not session:
-            self.unwatch(session.session_id)
+            self.finish(old)
             old = None
         if old is not None:
             self._show_rest(old)
@@ -128,6 +149,8 @@ class AcpClient:
             if old.pump is not None:
                 old.pump.cancel()
         self._watches[session.session_id] = watch
+        self._ended.pop(session.session_id, None)
+        session.windows.join(self.label, self._loan(session.session_id))
         return watch
 
     async def replay(self, watch: Watch) -> None:
@@ -137,10 +160,29 @@ class AcpClient:
             await self._streams.drain()
             watch.subscription.seen(envelope)
 
-    def start(self, watch: Watch) -> None:
-        """Send what happens from now on, beginning with the commands and the open questions."""
-        envelope = Envelope(watch.session.session_id, None, "", 0.0, CommandsChanged(COMMANDS))
-        self._streams.write(watch.renderer.render(envelope))
+    async def skip(self, watch: Watch) -> list[Envelope]:
+        """Pass over the conversation so far: the calls that run in it. Raises `StorageError`."""
+        running: dict[str, Envelope] = {}
+        for envelope in await watch.session.load():
+            watch.subscription.seen(envelope)
+            match envelope.event:
+                case ToolCallStarted(call_id=call_id):
+                    running[call_id] = envelope
+                case ToolCallFinished(call_id=call_id):
+                    running.pop(call_id, None)
+                case _:
+                    pass
+        return list(running.values())
+
+    def start(self, watch: Watch, running: Iterable[Envelope] = ()) -> None:
+        """Send what happens from now on, beginning with the commands, what runs, and the open questions."""
+        news: list[Event] = [CommandsChanged(COMMANDS)]
+        if (trouble := self.sessions.trouble) != self._told:
+            self._told = trouble
+            news.append(Notice("warning", "Stored conversations were damaged", trouble))
+        session_id = watch.session.session_id
+        for envelope in (*(Envelope(session_id, None, "", 0.0, event) for event in news), *running):
+            self._streams.write(watch.renderer.render(envelope))
         for event in watch.session.open_questions():
             if event.request_id not in watch.asked:
                 self._ask(watch, event)
@@ -154,20 +196,38 @@ class AcpClient:
         watch.subscription.close()
         if watch.pump is not None:
             watch.pump.cancel()
-        for task in watch.asked.values():
-            task.cancel()
+        self._withdraw_all(watch)
         for request_id in watch.prompts.values():
             self.peer.reply(request_id, {"stopReason": "cancelled"})
-        watch.session.left()
+        watch.session.left(self.label)
+
+    async def leave(self, watch: Watch) -> None:
+        """Let go of a session. Its own prompts end as cancelled; the last window ends the session."""
+        session = watch.session
+        session.windows.leave(self.label)
+        if session.windows.empty:
+            await self.sessions.close(session.session_id)
+        else:
+            await session.withdraw(watch.prompts, self.label)
+        self.finish(watch)
 
     def finish(self, watch: Watch) -> None:
-        """Send what a closed session still had to say, then stop following it."""
+        """Send what a session still had to say to this client, then stop following it."""
         self._show_rest(watch)
-        self.unwatch(watch.session.session_id)
+        if self._watches.get(watch.session.session_id) is watch:
+            self.unwatch(watch.session.session_id)
 
     def watched(self, session_id: str) -> Watch | None:
-        """The watch on a session that this client has open."""
-        return self._watches.get(session_id)
+        """The watch on a session that this client has open; one on an ended session ends now."""
+        watch = self._watches.get(session_id)
+        if watch is not None and watch.session.ended:
+            self.finish(watch)
+            return None
+        return watch
+
+    def why_ended(self, session_id: str) -> str | None:
+        """Why a session that was open here is no more, where another window ended it."""
+        return self._ended.get(session_id)
 
     def prompt(self, watch: Watch, turn_id: str, content: tuple[Block, ...], request_id: Id) -> None:
         """Submit a prompt whose answer is deferred to the end of its turn. Raises `TooMany`."""
@@ -184,17 +244,20 @@ class AcpClient:
     async def _pump(self, watch: Watch) -> None:
         try:
             while True:
-                for envelope in await watch.subscription.batch():
-                    self._show(watch, envelope)
-                await self._streams.drain()
+                watch.unshown.extend(await watch.subscription.batch())
+                while watch.unshown:
+                    for _ in range(min(len(watch.unshown), SHOWN_AT_ONCE)):
+                        self._show(watch, watch.unshown.popleft())
+                    await self._streams.drain()
         except StorageError as error:
             logger.error("session %s cannot be followed: %s", watch.session.session_id, error)
             for turn_id in list(watch.prompts):
                 self._fail_prompt(watch, turn_id, Error(messages.INTERNAL_ERROR, str(error)))
 
     def _show_rest(self, watch: Watch) -> None:
-        for envelope in watch.subscription.take():
-            self._show(watch, envelope)
+        watch.unshown.extend(watch.subscription.take())
+        while watch.unshown:
+            self._show(watch, watch.unshown.popleft())
 
     def _show(self, watch: Watch, envelope: Envelope) -> None:
         if data := watch.renderer.render(envelope, label=self.label):
@@ -213,8 +276,26 @@ class AcpClient:
             case JournalFailed():
                 error = Error(messages.INTERNAL_ERROR, event.message)
                 self._fail_prompt(watch, envelope.turn_id, error)
+                # What resolved them could not be written either.
+                self._withdraw_all(watch)
+            case SessionEnded():
+                self._forget(watch, event)
             case _:
                 pass
+
+    def _withdraw_all(self, watch: Watch) -> None:
+        for task in watch.asked.values():
+            task.cancel()
+        watch.asked.clear()
+
+    def _forget(self, watch: Watch, event: SessionEnded) -> None:
+        if self._watches.get(watch.session.session_id) is not watch:
+            return
+        self.unwatch(watch.session.session_id)
+        if event.reason and event.client != self.label:
+            self._ended[watch.session.session_id] = event.reason
+            while len(self._ended) > ENDED_BOUND:
+                del self._ended[next(iter(self._ended))]
 
     def _end_prompt(self, watch: Watch, turn_id: str, event: TurnEnded) -> None:
         if event.error is not None:
@@ -233,17 +314,15 @@ class AcpClient:
         watch.asked[event.request_id] = self.peer.spawn(self._put(watch, event))
 
     async def _put(self, watch: Watch, event: ApprovalRequested | QuestionAsked) -> None:
-        session = watch.session
         try:
-            answer = await self._answer(session.session_id, event)
+            answer = await self._answer(watch.session.session_id, event)
         except (RemoteError, Disconnected) as error:
             logger.info("the client could not ask the user: %s", error)
-            answer = None
-        if answer is None and session.hub.answerers > 1:
-            return
-        session.submit(answer or Answer(event.request_id, client=self.label))
+            answer = Answer(event.request_id, client=self.label)
+        watch.session.submit(answer)
 
-    async def _answer(self, session_id: str, event: ApprovalRequested | QuestionAsked) -> Answer | None:
+    async def _answer(self, session_id: str, event: ApprovalRequested | QuestionAsked) -> Answer:
+        """What the user said; an answer that decides nothing where the client cannot ask this."""
         method = "session/request_permission"
         match event:
             case ApprovalRequested():
@@ -257,4 +336,4 @@ class AcpClient:
                 result = await self.peer.request(method, questions.choice(session_id, event))
                 return questions.choice_answer(event, result, self.label)
             case _:
-                return None
+                return Answer(event.request_id, client=self.label)

@@ -13,9 +13,10 @@ from pydantic import BaseModel, ValidationError
 from hermes_acp.events import ExitStatus
 from hermes_acp.policy.effects import Permit
 from hermes_acp.server.acp import schema
+from hermes_acp.server.acp.render import terminal
 from hermes_acp.server.messages import Json
 from hermes_acp.server.rpc import Disconnected, Peer, RemoteError
-from hermes_acp.workspace.documents import EditorError
+from hermes_acp.workspace.documents import EditorError, EditorGone
 from hermes_acp.workspace.execution.base import ExecutionError, Launch, Output
 
 FILE_TIMEOUT = 30.0
@@ -33,13 +34,17 @@ T = TypeVar("T", bound=BaseModel)
 
 
 async def ask(peer: Peer, method: str, params: Json, answer: type[T], timeout: float | None) -> T:
-    """Send a request and read its answer. Raises `EditorError`."""
+    """Send a request and read its answer. Raises `EditorError`, and `EditorGone` when it left."""
+    if peer.closed:
+        raise EditorGone("The editor has left.", asked=False)
     try:
         async with asyncio.timeout(timeout):
             return answer.model_validate(await peer.request(method, params) or {})
     except TimeoutError:
         raise EditorError(f"The editor did not answer {method} within {timeout:.0f} seconds.") from None
-    except (RemoteError, Disconnected) as error:
+    except Disconnected as error:
+        raise EditorGone(f"The editor left before it answered {method}.", asked=True) from error
+    except RemoteError as error:
         raise EditorError(f"The editor could not do {method}: {error}") from error
     except ValidationError as error:
         raise EditorError(f"The editor's answer to {method} is not valid.") from error
@@ -72,6 +77,8 @@ class ClientTerminals:
 
     peer: Peer
     session_id: str
+    label: str
+    """Of the window: it begins the ids of its terminals, which are its own alone."""
 
     async def start(self, permit: Permit, launch: Launch) -> ClientProcess:
         """Create a terminal that runs the command. Raises `ExecutionError`."""
@@ -88,16 +95,19 @@ class ClientTerminals:
             created = await ask(self.peer, "terminal/create", params, schema.TerminalCreated, FILE_TIMEOUT)
         except EditorError as error:
             raise ExecutionError(str(error)) from error
-        return ClientProcess(self.peer, self.session_id, created.terminal_id)
+        if self.peer.closed:
+            raise ExecutionError("The editor left before its terminal ran the command.")
+        target: Json = {"sessionId": self.session_id, "terminalId": created.terminal_id}
+        return ClientProcess(self.peer, terminal(self.label, created.terminal_id), target)
 
 
 class ClientProcess:
     """A command in a terminal of the editor (`workspace.execution.base.Process`)."""
 
-    def __init__(self, peer: Peer, session_id: str, terminal_id: str) -> None:
+    def __init__(self, peer: Peer, terminal_id: str, target: Json) -> None:
         self.terminal_id: str | None = terminal_id
         self._peer = peer
-        self._target: Json = {"sessionId": session_id, "terminalId": terminal_id}
+        self._target = target
         self._exit: ExitStatus | None = None
         self._last = Output("")
         self._ending = False
@@ -121,7 +131,7 @@ class ClientProcess:
 
     def exit(self) -> ExitStatus | None:
         """How it ended."""
-        return self._exit
+        return LOST if self._exit is None and self._end.done() else self._exit
 
     async def wait(self) -> ExitStatus:
         """Wait for its end."""
@@ -130,14 +140,14 @@ class ClientProcess:
 
     async def kill(self) -> None:
         """Ask the editor to end it."""
-        if self._exit is None:
+        if self.exit() is None:
             with contextlib.suppress(EditorError):
                 await ask(self._peer, "terminal/kill", self._target, schema.Empty, KILL_TIMEOUT)
             await asyncio.wait([self._end], timeout=KILL_TIMEOUT)
 
     async def release(self) -> None:
         """End and free the terminal; waits only a moment, so that a slow editor cannot delay a cancel."""
-        if self._ending:
+        if self._ending or self._peer.closed:
             return
         self._ending = True
         await asyncio.wait([self._peer.spawn(self._free())], timeout=RELEASE_WAIT)

@@ -93,13 +93,13 @@ async def authenticate(client: AcpClient, _call: Call, params: schema.Authentica
     if params.method_id != AGENT_METHOD:
         known = f"There is no method {params.method_id!r} to authenticate with: use {AGENT_METHOD!r}."
         raise JsonRpcError(messages.INVALID_PARAMS, known)
-    await client.models.login()
+    await client.origin.models.login()
     return {}
 
 
 async def logout(client: AcpClient, _call: Call, _params: schema.Empty) -> Json:
     """Use no provider key until the next `authenticate`."""
-    await client.models.logout()
+    await client.origin.models.logout()
     return {}
 
 
@@ -133,32 +133,36 @@ async def load_session(client: AcpClient, call: Call, params: schema.LoadSession
 async def resume_session(client: AcpClient, call: Call, params: schema.ResumeSession) -> Deferred:
     """Open a session without sending what was said."""
     session = await client.sessions.open(params.session_id, _opening(client, params))
-    await session.load()
     watch = client.watch(session)
+    try:
+        running = await client.skip(watch)
+    except BaseException:
+        client.unwatch(session.session_id)
+        raise
     call.answer(_state(session))
-    client.start(watch)
+    client.start(watch, running)
     return DEFERRED
 
 
 async def list_sessions(client: AcpClient, _call: Call, params: schema.ListSessions) -> Json:
     """A page of sessions, newest first."""
     page = await client.sessions.page(params.cwd, params.cursor)
-    listing: Json = {"sessions": [_session_info(row) for row in page.rows]}
+    listing: Json = {
+        "sessions": [_session_info(row, client.sessions.get(row.session_id)) for row in page.rows]
+    }
     return listing if page.next_cursor is None else listing | {"nextCursor": page.next_cursor}
 
 
 async def close_session(client: AcpClient, _call: Call, params: schema.OneSession) -> Json:
-    """Cancel what runs and free the session; it can be loaded again."""
-    watch = _watch(client, params.session_id)
-    await client.sessions.close(watch.session.session_id)
-    client.finish(watch)
+    """Let go of the session; the last window cancels what runs. It can be loaded again."""
+    await client.leave(_watch(client, params.session_id))
     return {}
 
 
 async def delete_session(client: AcpClient, _call: Call, params: schema.OneSession) -> Json:
-    """Forget the session; one that does not exist is forgotten already."""
+    """Forget the session, for all windows; one that does not exist is forgotten already."""
     watch = client.watched(params.session_id)
-    await client.sessions.delete(params.session_id)
+    await client.sessions.delete(params.session_id, client.label)
     if watch is not None:
         client.finish(watch)
     return {}
@@ -178,7 +182,7 @@ async def cancel(client: AcpClient, _call: Call, params: schema.OneSession) -> N
     """Stop the running turn and everything queued."""
     watch = client.watched(params.session_id)
     if watch is not None:
-        watch.session.submit(Cancel())
+        watch.session.submit(Cancel(client=client.label))
 
 
 async def set_mode(client: AcpClient, _call: Call, params: schema.SetMode) -> Json:
@@ -234,10 +238,10 @@ def _opening(
     client: AcpClient, params: schema.NewSession | schema.LoadSession | schema.ResumeSession
 ) -> Opening:
     return Opening(
+        origin=client.origin,
         cwd=params.cwd,
         additional_directories=tuple(params.additional_directories),
         mcp_servers=convert.mcp_servers(params.mcp_servers),
-        lend=client.lend,
     )
 
 
@@ -246,7 +250,7 @@ def _state(session: Session) -> Json:
     return {"modes": modes(options), "configOptions": [config_option(item) for item in options]}
 
 
-def _session_info(row: SessionRow) -> Json:
+def _session_info(row: SessionRow, session: Session | None) -> Json:
     info: Json = {
         "sessionId": row.session_id,
         "cwd": row.cwd,
@@ -256,14 +260,18 @@ def _session_info(row: SessionRow) -> Json:
         info["title"] = row.title
     if row.additional_directories:
         info["additionalDirectories"] = list(row.additional_directories)
+    if session is not None and session.busy:
+        info["_meta"] = {"hermes": {"running": True}}
     return info
 
 
 def _watch(client: AcpClient, session_id: str) -> Watch:
     watch = client.watched(session_id)
-    if watch is None:
-        raise NotOpen(f"No session {session_id!r} is open on this connection: load or resume it first.")
-    return watch
+    if watch is not None:
+        return watch
+    if reason := client.why_ended(session_id):
+        raise NotOpen(f"{reason} ({session_id})")
+    raise NotOpen(f"No session {session_id!r} is open on this connection: load or resume it first.")
 
 
 def _problems(error: ValidationError) -> tuple[str, object]:

@@ -14,6 +14,7 @@ from typing import cast
 import orjson
 
 from hermes_acp.events import (
+    ApprovalResolved,
     AudioBlock,
     Block,
     Command,
@@ -31,7 +32,9 @@ from hermes_acp.events import (
     OptionsChanged,
     PlanEntry,
     PlanUpdated,
+    QuestionAnswered,
     ResourceBlock,
+    SessionEnded,
     Shown,
     Steered,
     SummaryDelta,
@@ -82,25 +85,31 @@ class Renderer:
     _terminals: set[str] = field(default_factory=set[str])
     _embedded: set[str] = field(default_factory=set[str])
     _output: dict[str, str] = field(default_factory=dict[str, str])
+    _notices: int = 0
+    _in_turn: bool = False
+    _untold: list[Notice] = field(default_factory=list[Notice])
 
     def render(self, envelope: Envelope, *, label: str | None = None) -> bytes:
         """The lines to send for one event, possibly none.
 
-        `label` names the client that is shown to, which shows its own messages itself; None for the
-        replay of a conversation, where they are sent too.
+        `label` names the client that is shown to, which shows its own messages and knows its own answers
+        itself; None for the replay of a conversation, where messages are sent too.
         """
         event = envelope.event
         if isinstance(event, TextDelta):
             return self._delta(event)
-        if isinstance(event, TurnStarted | Steered) and event.client == label:
-            return b""
-        return b"".join(line(self.session_id, item) for item in self._updates(envelope, replay=label is None))
+        if isinstance(event, TurnStarted | TurnEnded):
+            self._in_turn = isinstance(event, TurnStarted)
+        return b"".join(line(self.session_id, item) for item in self._updates(envelope, label))
 
-    def _updates(self, envelope: Envelope, *, replay: bool) -> Iterator[Json]:
+    def _updates(self, envelope: Envelope, label: str | None) -> Iterator[Json]:
         event = envelope.event
         match event:
             case TurnStarted() | Steered():
-                yield from _user_message(event)
+                if event.client != label:
+                    yield from _user_message(event)
+                while self._untold and self._in_turn:
+                    yield from self._notice(self._untold.pop(0))
             case ThoughtDelta():
                 yield from self._rest("agent_thought_chunk", event.message_id, event.text, event.offset)
             case MessageCompleted():
@@ -111,7 +120,9 @@ class Renderer:
             case ToolCallAnnounced() | ToolCallStarted():
                 yield self._open_call(event)
             case ToolCallProgress():
-                yield from self._progress(event)
+                yield from self._progress(event, label)
+            case ApprovalResolved() | QuestionAnswered():
+                yield from _resolved(event, label)
             case ToolCallFinished():
                 yield self._finish_call(event)
             case PlanUpdated():
@@ -129,34 +140,34 @@ class Renderer:
                 }
             case Notice():
                 yield from self._notice(event)
+            case SessionEnded() if event.reason and event.client != label:
+                yield from self._notice(Notice("warning", event.reason))
             case CompactionStarted() | SummaryDelta() | ContextCompacted():
                 yield from self._compaction(event)
             case TurnEnded(stop_reason="interrupted"):
                 yield _chunk("agent_message_chunk", f"interrupted-{envelope.turn_id}", INTERRUPTED)
-            case TurnEnded():
-                if not replay:
-                    yield _touched(envelope.at)
+            case TurnEnded() if label is not None:
+                yield _ended(event, envelope.at, label)
             case _:
                 return
 
     # --- messages --------------------------------------------------------------------------------
 
     def _delta(self, event: TextDelta) -> bytes:
-        key = ("agent_message_chunk", event.message_id)
-        if event.offset != self._sent.get(key, 0):
-            return b""
-        self._sent[key] = event.offset + len(event.text)
-        return DELTA % (
-            self.session_id.encode(),
-            _quoted(event.text),
-            event.message_id.encode(),
-        )
+        text = self._new(("agent_message_chunk", event.message_id), event.text, event.offset)
+        return DELTA % (self.session_id.encode(), _quoted(text), event.message_id.encode()) if text else b""
 
     def _rest(self, kind: str, message_id: str, text: str, offset: int = 0) -> Iterator[Json]:
-        sent = self._sent.get((kind, message_id), 0)
-        if offset <= sent < offset + len(text):
-            self._sent[kind, message_id] = offset + len(text)
-            yield _chunk(kind, message_id, text[sent - offset :])
+        if new := self._new((kind, message_id), text, offset):
+            yield _chunk(kind, message_id, new)
+
+    def _new(self, key: tuple[str, str], text: str, offset: int) -> str:
+        """What the client has not seen of a piece; nothing of one behind a gap, which is filled later."""
+        sent = self._sent.get(key, 0)
+        if not offset <= sent < offset + len(text):
+            return ""
+        self._sent[key] = offset + len(text)
+        return text[sent - offset :]
 
     # --- tool calls ------------------------------------------------------------------------------
 
@@ -180,14 +191,16 @@ class Renderer:
                 self._running.add(event.call_id)
         return update
 
-    def _progress(self, event: ToolCallProgress) -> Iterator[Json]:
+    def _progress(self, event: ToolCallProgress, label: str | None) -> Iterator[Json]:
         update: Json = {"sessionUpdate": "tool_call_update", "toolCallId": event.call_id}
         if event.call_id not in self._running:
             self._running.add(event.call_id)
             update["status"] = "in_progress"
         if event.shown is not None:
-            update["content"] = [content(item) for item in event.shown]
-            if any(isinstance(item, TerminalRef) for item in event.shown):
+            shown = list(_visible(event.shown, label))
+            if shown or not event.shown:
+                update["content"] = [content(item) for item in shown]
+            if any(isinstance(item, TerminalRef) for item in shown):
                 self._embedded.add(event.call_id)
         if event.output:
             update |= self._command_output(event)
@@ -244,6 +257,13 @@ class Renderer:
             if event.description:
                 update["description"] = event.description
             yield update
+        elif event.severity != "info" and not self._in_turn:
+            self._untold.append(event)
+        elif event.severity != "info":
+            # A client without notices shows it beside an answer, not in it.
+            self._notices += 1
+            text = ". ".join(filter(None, (event.title, event.description)))
+            yield _chunk("agent_thought_chunk", f"notice-{self._notices}", text)
 
     def _compaction(self, event: CompactionStarted | SummaryDelta | ContextCompacted) -> Iterator[Json]:
         if not self.abilities.compaction:
@@ -253,9 +273,13 @@ class Renderer:
             case CompactionStarted():
                 yield update | {"status": "in_progress"}
             case SummaryDelta():
-                update["sessionUpdate"] = "compaction_summary_chunk"
-                yield update | {"content": block(TextBlock(event.text))}
+                if new := self._new(
+                    ("compaction_summary_chunk", event.compaction_id), event.text, event.offset
+                ):
+                    update["sessionUpdate"] = "compaction_summary_chunk"
+                    yield update | {"content": block(TextBlock(new))}
             case ContextCompacted():
+                self._sent.pop(("compaction_summary_chunk", event.compaction_id), None)
                 update["status"] = event.status
                 # It replaces the pieces, of which nothing is kept when there is no summary.
                 update["summary"] = [block(TextBlock(event.summary))] if event.summary else []
@@ -338,6 +362,11 @@ def modes(options: tuple[Option, ...]) -> Json:
     }
 
 
+def terminal(label: str, terminal_id: str) -> str:
+    """The id of a window's terminal among those of all windows."""
+    return f"{label}/{terminal_id}"
+
+
 def fenced(text: str) -> str:
     """Text as a Markdown code block that it cannot break out of."""
     fence = "```"
@@ -350,13 +379,42 @@ def _chunk(kind: str, message_id: str, text: str) -> Json:
     return {"sessionUpdate": kind, "content": {"type": "text", "text": text}, "messageId": message_id}
 
 
+def _visible(shown: tuple[Shown, ...], label: str | None) -> Iterator[Shown]:
+    """What a client can show: terminals only when they are its own, under the ids that it gave."""
+    own = terminal(label or "", "")
+    for item in shown:
+        if not isinstance(item, TerminalRef):
+            yield item
+        elif item.terminal_id.startswith(own):
+            yield TerminalRef(item.terminal_id.removeprefix(own))
+
+
 def _user_message(event: TurnStarted | Steered) -> Iterator[Json]:
+    whose = _hermes(client=event.client)
     for item in event.content:
         yield {
             "sessionUpdate": "user_message_chunk",
             "content": block(item),
             "messageId": event.message_id,
+            **whose,
         }
+
+
+def _resolved(event: ApprovalResolved | QuestionAnswered, label: str | None) -> Iterator[Json]:
+    """Who answered, for the clients that were asked too."""
+    if label is None or event.client in ("", label):
+        return
+    update: Json = {"sessionUpdate": "tool_call_update", "toolCallId": event.call_id}
+    if isinstance(event, QuestionAnswered):
+        yield update | _hermes(resolvedBy=event.client, outcome=event.outcome)
+    else:
+        yield update | _hermes(resolvedBy=event.client, optionId=event.option_id)
+
+
+def _hermes(**members: str | None) -> Json:
+    """`_meta` with what the protocol has no member for; nothing when there is nothing to say."""
+    known = {name: value for name, value in members.items() if value}
+    return {"_meta": {"hermes": known}} if known else {}
 
 
 def _options_changed(event: OptionsChanged) -> Iterator[Json]:
@@ -368,9 +426,11 @@ def _options_changed(event: OptionsChanged) -> Iterator[Json]:
     yield {"sessionUpdate": "current_mode_update", "currentModeId": mode.current}
 
 
-def _touched(at: float) -> Json:
+def _ended(event: TurnEnded, at: float, label: str) -> Json:
     moment = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
-    return {"sessionUpdate": "session_info_update", "updatedAt": moment}
+    other = None if event.client == label else event.client
+    how = _hermes(stopReason=event.stop_reason, cancelledBy=other, error=event.error)
+    return {"sessionUpdate": "session_info_update", "updatedAt": moment, **how}
 
 
 def _usage(event: UsageUpdated) -> Json:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from hermes_acp.policy.effects import Permit
-from hermes_acp.workspace.execution.base import ExecutionError, Launch
+from hermes_acp.workspace.execution.base import Execution, ExecutionError, Launch
 from hermes_acp.workspace.execution.descendants import MARK, Tree
 from hermes_acp.workspace.execution.guard import Guard
 from hermes_acp.workspace.execution.process import Child, LocalProcess
@@ -39,7 +39,7 @@ CLOSING = "The command was not started: the server is shutting down."
 
 
 class LocalExecution:
-    """Runs commands of all sessions with the environment `env`; belongs to one event loop."""
+    """Runs commands of all sessions, with the environment `env` or another one; belongs to one event loop."""
 
     def __init__(self, env: Mapping[str, str]) -> None:
         self._env = {**env, **NON_INTERACTIVE}
@@ -51,12 +51,20 @@ class LocalExecution:
         self._abandoned: set[asyncio.Future[Child] | asyncio.Future[None]] = set()
         self._closed = False
 
+    def within(self, env: Mapping[str, str]) -> Execution:
+        """The same, for commands that see this environment."""
+        return _Surrounded(self, {**env, **NON_INTERACTIVE})
+
     async def start(self, permit: Permit, launch: Launch) -> LocalProcess:
         """Start a command. Raises `ExecutionError`; a start that is cancelled leaves nothing."""
+        return await self.start_within(self._env, permit, launch)
+
+    async def start_within(self, env: Mapping[str, str], permit: Permit, launch: Launch) -> LocalProcess:
+        """Start a command that sees exactly `env`. Raises `ExecutionError`."""
         permit.check_command(launch.command)
         if self._closed:
             raise ExecutionError(CLOSING)
-        starting = asyncio.get_running_loop().run_in_executor(self._workers, self._spawn, launch)
+        starting = asyncio.get_running_loop().run_in_executor(self._workers, self._spawn, launch, env)
         try:
             child = await asyncio.shield(starting)
         except asyncio.CancelledError:
@@ -103,7 +111,7 @@ class LocalExecution:
         if self._guard is not None:
             self._guard.remove(child.tree)
 
-    def _spawn(self, launch: Launch) -> Child:
+    def _spawn(self, launch: Launch, env: Mapping[str, str]) -> Child:
         guard = self._prepare()
         mark = secrets.token_hex(8)
         try:
@@ -117,7 +125,7 @@ class LocalExecution:
                 stdout=writing,
                 stderr=writing,
                 cwd=launch.cwd,
-                env={**self._env, MARK: mark},
+                env={**env, MARK: mark},
                 start_new_session=True,
             )
         except (OSError, ValueError) as error:
@@ -138,6 +146,21 @@ class LocalExecution:
                 except OSError as error:
                     raise ExecutionError(f"No command can be started: {error}.") from error
             return self._guard
+
+
+class _Surrounded:
+    """The same commands in another environment (`workspace.execution.base.Execution`)."""
+
+    def __init__(self, local: LocalExecution, env: Mapping[str, str]) -> None:
+        self._local = local
+        self._env = env
+
+    async def start(self, permit: Permit, launch: Launch) -> LocalProcess:
+        """Start a command. Raises `ExecutionError`."""
+        return await self._local.start_within(self._env, permit, launch)
+
+    async def aclose(self) -> None:
+        """Nothing: what runs belongs to the machine's execution."""
 
 
 def _find_shell(path: str) -> str:

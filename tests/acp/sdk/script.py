@@ -26,7 +26,7 @@ ANSWERS: tuple[tuple[str, list[dict[str, Any]]], ...] = (
         ],
     ),
     ("write", [{"tool": "write_file", "arguments": {"path": "fresh.txt", "content": "new\n"}}]),
-    ("run", [{"tool": "run_command", "arguments": {"command": "echo one; echo two; exit 3"}}]),
+    ("run", [{"tool": "run_command", "arguments": {"command": "touch ran.txt; echo one; echo two; exit 3"}}]),
     ("sleep", [{"tool": "run_command", "arguments": {"command": "echo pid $$ end; sleep 300"}}]),
     ("stream", [{"text": "and on ", "repeat": 10_000, "delay": 0.01}]),
     (

@@ -114,6 +114,7 @@ def connect(request: pytest.FixtureRequest, tmp_path: Path) -> Connect:
     _prepare(project, tmp_path / "script.jsonl")
     env = dict(config.environment()) | {
         "HERMES_EDITOR_HOME": str(tmp_path / "home"),
+        "HERMES_EDITOR_SERVER_IDLE": "2",
         "HERMES_EDITOR_MODEL": f"scripted/{tmp_path / 'script.jsonl'}",
         "HERMES_EDITOR_MODELS": "scripted/other,scripted/third",
     }
