@@ -1,11 +1,12 @@
-"""Operations that go into a session and events that come out of it: pure data, no behaviour.
+"""Events that come out of a session (`ops` are what goes in): pure data, no behaviour.
 
 Everything a window shows, a journal keeps or an export reads is one of these events. Nothing here
 knows a protocol, a terminal or a database, and this module imports nothing of the package.
 
 *Durable* events are numbered without a gap and written to the journal before anybody sees them.
-*Live* events (`LIVE`) are progress for whoever is watching: they carry no number, are never
-journaled, and everything lasting in them is repeated by a later durable event.
+*Live* events (`LIVE`) are progress for whoever is watching: they carry no number, are not part of
+the journal (which keeps the text of an unfinished answer aside), and everything lasting in them is
+repeated by a later durable event.
 """
 
 from __future__ import annotations
@@ -550,48 +551,3 @@ class Envelope:
     at: float
     event: Event
     agent_path: str = ""
-
-
-# --- operations ----------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Prompt:
-    """A message of the user; `turn_id` is chosen by the caller and comes back on every event."""
-
-    turn_id: str
-    content: tuple[Block, ...]
-    client: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Steer:
-    """A message that joins the running turn at its next step."""
-
-    content: tuple[Block, ...]
-    client: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Cancel:
-    """Stop the turn `turn_id`, running or queued; None: everything running and queued."""
-
-    turn_id: str | None = None
-    client: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """The reply to an approval (`option_id`) or a question (`outcome`, `values` as JSON text).
-
-    `option_id` None and `outcome` "unanswered" mean that this window cannot answer: others still may.
-    """
-
-    request_id: str
-    option_id: str | None = None
-    outcome: Literal["answered", "declined", "unanswered"] = "unanswered"
-    values: str | None = None
-    client: str = ""
-
-
-Op: TypeAlias = Prompt | Steer | Cancel | Answer

@@ -14,7 +14,6 @@ from typing import TypeAlias
 
 from hermes_acp.agent import ids
 from hermes_acp.events import (
-    Answer,
     ApprovalRequested,
     ApprovalResolved,
     Event,
@@ -24,6 +23,7 @@ from hermes_acp.events import (
     QuestionAsked,
     Shown,
 )
+from hermes_acp.ops import Answer
 from hermes_acp.policy.effects import Effect, Mode, Permit, Refused
 from hermes_acp.policy.gate import judge
 from hermes_acp.policy.rules import Origin, Verdict, choices, learn

@@ -21,22 +21,18 @@ from hermes_acp.agent.recovery import closing_events
 from hermes_acp.agent.turn import Place, Prepared, Turn
 from hermes_acp.agent.windows import Windows
 from hermes_acp.events import (
-    Answer,
     Block,
-    Cancel,
     Envelope,
     Event,
     JournalFailed,
+    LinkBlock,
     MessageCompleted,
-    Op,
     Option,
     OptionsChanged,
-    Prompt,
     PromptDropped,
     ResourceBlock,
     SessionEnded,
     SessionStarted,
-    Steer,
     Steered,
     StopReason,
     TextBlock,
@@ -45,6 +41,7 @@ from hermes_acp.events import (
     TurnStarted,
 )
 from hermes_acp.llm.base import Effort, LoginNeeded, ModelError
+from hermes_acp.ops import Answer, Cancel, Op, Prompt, Steer
 from hermes_acp.policy.effects import Mode
 from hermes_acp.storage.database import StorageError
 from hermes_acp.storage.journal import Journal
@@ -412,9 +409,19 @@ class Session:
 
 def title_of(content: tuple[Block, ...]) -> str:
     """A short title for a conversation that begins with this message."""
-    texts = [block.text for block in content if isinstance(block, TextBlock)]
+    texts = [_said(block) for block in content]
     texts += [block.uri for block in content if isinstance(block, ResourceBlock)]
     line = " ".join(" ".join(texts).split())
     if not line:
         return "New conversation"
     return line if len(line) <= TITLE_LENGTH else line[: TITLE_LENGTH - 1].rstrip() + "…"
+
+
+def _said(block: Block) -> str:
+    match block:
+        case TextBlock():
+            return block.text
+        case LinkBlock():
+            return f"@{block.name}"
+        case _:
+            return ""

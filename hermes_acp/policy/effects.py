@@ -16,7 +16,8 @@ class Effect:
 
     `paths` are absolute and resolved (no `..`, no links) for read and write; `command` is the exact
     text that will run; `tool` is `server__tool` for MCP, whose `read_only` is the server's claim;
-    `host` is the name a fetch connects to.
+    `host` is the name a fetch connects to; `altered` names what earlier commands have changed in the shell
+    that may give this command another meaning than its text has in a new one (`alias ls`, `variable PATH`).
     """
 
     kind: EffectKind
@@ -27,6 +28,7 @@ class Effect:
     tool: str = ""
     read_only: bool = False
     host: str = ""
+    altered: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,23 +18,20 @@ from hermes_acp.agent.origins import Origin
 from hermes_acp.agent.session import Session
 from hermes_acp.agent.sessions import Opening
 from hermes_acp.events import (
-    Answer,
     ApprovalRequested,
     Block,
-    Cancel,
     Envelope,
     Event,
     JournalFailed,
     MessageCompleted,
-    Prompt,
     PromptDropped,
     QuestionAsked,
-    Steer,
     TextBlock,
     ToolCallFinished,
     TurnEnded,
 )
 from hermes_acp.llm.base import Message
+from hermes_acp.ops import Answer, Cancel, Prompt, Steer
 from hermes_acp.storage.database import StorageError
 
 PATIENCE = 10.0

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from hermes_acp.events import (
-    Answer,
     ApprovalRequested,
     ApprovalResolved,
     Diff,
@@ -17,6 +16,7 @@ from hermes_acp.events import (
     ToolCallFinished,
     TurnEnded,
 )
+from hermes_acp.ops import Answer
 from hermes_acp.storage.database import Database
 from hermes_acp.storage.rules import Rules
 from tests.agent.server import Desk, act, call, choosing, holding, say, serving

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from hermes_acp.agent.conversation import Conversation
 from hermes_acp.agent.recovery import closing_events
-from hermes_acp.events import Answer, ApprovalRequested
+from hermes_acp.events import ApprovalRequested
+from hermes_acp.ops import Answer
 from tests.agent.invariants import check_all, check_balance, check_messages
 from tests.agent.server import Answering, Desk, Question, Window, act, call, messages, serving
 

@@ -15,6 +15,8 @@ from tests.bench.client import Agent, Message, Model, is_chunk
 AGENT = [str(Path(sys.executable).with_name("hermes-editor")), "acp"]
 FLOOR = [sys.executable, str(Path(__file__).with_name("floor.py"))]
 CHUNKS = 10_000
+SLOW = "touch slow.txt; sleep 30"
+"""A command that has to be asked for, and that takes long."""
 TEXT_OF_CHUNK = "word "
 
 
@@ -35,11 +37,12 @@ class Bench:
         self.homes += 1
         home = self.root / f"home{self.homes}"
         home.mkdir()
-        with Agent(command, home, self.model) as agent:
-            try:
+        agent = Agent(command, home, self.model)
+        try:
+            with agent:
                 yield agent
-            finally:
-                agent.stop_server()
+        finally:
+            agent.stop_server()
 
     def window(self, home: Path) -> Agent:
         """One more window on the server of this home."""
@@ -150,8 +153,8 @@ def tools(bench: Bench, agent: Agent, session: str) -> None:
 def cancels(bench: Bench, agent: Agent, session: str) -> None:
     waiting: list[tuple[str, Message, Callable[[Message], bool]]] = [
         ("streaming", {"stall": True}, is_chunk),
-        ("permission open", {"tool": "run_command", "arguments": {"command": "sleep 30"}}, _asks),
-        ("tool running", {"tool": "run_command", "arguments": {"command": "sleep 30"}}, _runs),
+        ("permission open", {"tool": "run_command", "arguments": {"command": SLOW}}, _asks),
+        ("tool running", {"tool": "run_command", "arguments": {"command": SLOW}}, _runs),
     ]
     for label, wish, ready in waiting:
         took = []
@@ -187,6 +190,53 @@ def paced(bench: Bench, agent: Agent) -> None:
     late.sort()
     p50, p95 = late[len(late) // 2] * 1e3, late[int(0.95 * len(late))] * 1e3
     bench.row("ten paced sessions, latency of a chunk", f"p50 {p50:.2f}, p95 {p95:.2f} ms", "p95 ≤ 0.7 ms")
+
+
+def crowd(bench: Bench) -> None:
+    """Several windows and many sessions on one server."""
+    with bench.start() as first:
+        others = [bench.window(first.home) for _ in range(3)]
+        windows = [first, *others]
+        opened = [(window, window.open(bench.work)) for window in windows]
+        opened += [(first, first.new(bench.work)) for _ in range(6)]
+        _prompt_all(opened)
+        figure = first.memory() + sum(window.own_memory() for window in windows)
+        bench.row("memory: 4 windows, 10 sessions", f"{figure:.0f} MiB", "≤ 200 MiB")
+        opened += [(first, first.new(bench.work)) for _ in range(90)]
+        _prompt_all(opened[10:])
+        bench.row("memory: 100 sessions", f"{first.memory():.0f} MiB", "≤ 350 MiB")
+        _list_while_busy(bench, others[0], opened)
+        window, session = opened[0]
+        window.until(
+            window.answered(
+                window.ask(
+                    "session/prompt",
+                    sessionId=session,
+                    prompt=[{"type": "text", "text": "/model litellm/openai/bench"}],
+                )
+            )
+        )
+        _prompt_all(opened[:1])
+        figure = first.memory() + sum(item.own_memory() for item in windows)
+        bench.row("memory: the same with litellm loaded beside", f"{figure:.0f} MiB")
+        bench.row(
+            "longest stall of the event loop", f"{first.status()['longestStall'] * 1e3:.0f} ms", "≤ 50 ms"
+        )
+        for window in others:
+            window.leave()
+
+
+def _prompt_all(opened: list[tuple[Agent, str]]) -> None:
+    for window, session in opened:
+        window.until(window.answered(window.prompt(session, chunks=10)))
+
+
+def _list_while_busy(bench: Bench, window: Agent, opened: list[tuple[Agent, str]]) -> None:
+    asked = [(owner, owner.prompt(session, chunks=100, pace=0.05)) for owner, session in opened]
+    took = [window.call("session/list")[0] for _ in range(60)]
+    bench.times("session/list while 100 turns run", took, "p95 ≤ 50 ms")
+    for owner, number in asked:
+        owner.wait_for(number)
 
 
 def long_session(bench: Bench, agent: Agent) -> None:
@@ -231,9 +281,10 @@ def main() -> None:
             tools(bench, agent, session)
             cancels(bench, agent, session)
             paced(bench, agent)
-            bench.row("memory, 50 sessions opened", f"{agent.memory():.0f} MiB", "≤ 200 MiB")
+            before = agent.memory()
             long_session(bench, agent)
-            bench.row("memory after 1,000 turns more", f"{agent.memory():.0f} MiB")
+            bench.row("memory before and after 1,000 turns more", f"{before:.0f}, {agent.memory():.0f} MiB")
+        crowd(bench)
         bench.model.close()
 
 

@@ -48,7 +48,7 @@ class Agent:
     """A started agent and the lines it wrote."""
 
     def __init__(self, command: list[str], home: Path, model: Model) -> None:
-        env = {
+        self.env = {
             "PATH": os.environ["PATH"],
             "HOME": str(home),
             "HERMES_EDITOR_HOME": str(home),
@@ -58,15 +58,20 @@ class Agent:
         }
         self.home = home
         self.started = time.monotonic()
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env)
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=self.env)
         self.lines: queue.SimpleQueue[tuple[float, bytes]] = queue.SimpleQueue()
         self._ids = 0
+        self._answered: set[int] = set()
         threading.Thread(target=self._read, daemon=True).start()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.leave()
+
+    def leave(self) -> None:
+        """Close the input and wait for the end."""
         assert self.process.stdin is not None
         self.process.stdin.close()
         self.process.wait(10)
@@ -88,7 +93,21 @@ class Agent:
 
     def next(self) -> tuple[float, Message]:
         at, line = self.lines.get(timeout=60)
-        return at, json.loads(line)
+        message = json.loads(line)
+        if "method" not in message:
+            self._answered.add(message["id"])
+        return at, message
+
+    def wait_for(self, number: int) -> None:
+        """Read until this request is answered, unless it has been."""
+        while number not in self._answered:
+            self.next()
+
+    def status(self) -> Message:
+        """What `hermes-editor server status` says."""
+        command = [sys.executable, "-m", "hermes_acp", "server", "status", "--json"]
+        said = subprocess.run(command, env=self.env, capture_output=True, check=True)
+        return dict(json.loads(said.stdout))
 
     def until(self, wanted: Any) -> tuple[float, Message]:
         """The first message for which `wanted` holds; permission requests are allowed."""

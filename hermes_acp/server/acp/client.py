@@ -17,17 +17,14 @@ from hermes_acp.agent.session import Session
 from hermes_acp.agent.sessions import Sessions
 from hermes_acp.agent.windows import Loan
 from hermes_acp.events import (
-    Answer,
     ApprovalRequested,
     ApprovalResolved,
     Block,
-    Cancel,
     CommandsChanged,
     Envelope,
     Event,
     JournalFailed,
     Notice,
-    Prompt,
     PromptDropped,
     QuestionAnswered,
     QuestionAsked,
@@ -36,6 +33,7 @@ from hermes_acp.events import (
     ToolCallStarted,
     TurnEnded,
 )
+from hermes_acp.ops import Answer, Cancel, Prompt
 from hermes_acp.server import messages
 from hermes_acp.server.acp import questions, schema
 from hermes_acp.server.acp.editor import ClientFiles, ClientTerminals

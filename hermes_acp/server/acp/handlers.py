@@ -15,8 +15,8 @@ from hermes_acp.agent import ids
 from hermes_acp.agent.options import BadOption
 from hermes_acp.agent.session import Session, TooMany
 from hermes_acp.agent.sessions import BadPlace, Opening, UnknownSession
-from hermes_acp.events import Cancel, Prompt, Steer
 from hermes_acp.llm.base import LoginNeeded, ModelError
+from hermes_acp.ops import Cancel, Prompt, Steer
 from hermes_acp.server import messages
 from hermes_acp.server.acp import convert, schema
 from hermes_acp.server.acp.client import AcpClient, Watch

@@ -7,7 +7,8 @@ from typing import cast
 import orjson
 from pydantic import ValidationError
 
-from hermes_acp.events import Answer, ApprovalRequested, Field, QuestionAsked
+from hermes_acp.events import ApprovalRequested, Field, QuestionAsked
+from hermes_acp.ops import Answer
 from hermes_acp.server.acp import schema
 from hermes_acp.server.acp.render import content, location
 from hermes_acp.server.messages import Json
