@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from hermes_acp import config, folders
 from hermes_acp.agent.origins import Origin, Origins
@@ -39,6 +39,9 @@ from hermes_acp.storage.sessions import SessionTable
 from hermes_acp.tools.base import SessionTools
 from hermes_acp.tools.mcp_tools import McpSource
 from hermes_acp.workspace.execution.local import LocalExecution
+
+if TYPE_CHECKING:
+    from hermes_acp.agent.isolation import Isolation
 
 T = TypeVar("T")
 
@@ -83,6 +86,11 @@ async def running(env: Mapping[str, str]) -> AsyncGenerator[Server, None]:
         source = McpSource(servers, place.cwd, origin.env, place.roots) if servers else None
         return cast("SessionTools", families.Toolset(source, origin.settings.command_timeout))
 
+    async def isolation(origin: Origin) -> Isolation:
+        # Few sessions want it, and git's side of it takes a while to import.
+        module = await asyncio.to_thread(import_module, "hermes_acp.agent.isolation")
+        return cast("Isolation", module.Isolation(places.projects, origin.env))
+
     sessions = Sessions(
         Shared(
             stores=Stores(SessionTable(database), Journal(database), Rules(database), Claims(places.claims)),
@@ -90,6 +98,7 @@ async def running(env: Mapping[str, str]) -> AsyncGenerator[Server, None]:
             tools=tools,
             protected=_protected(places),
             trouble=lambda: database.notice,
+            isolation=isolation,
         )
     )
     origins = Origins(places.config_file, sessions.uses)

@@ -458,6 +458,14 @@ class TitleChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class PlaceChanged:
+    """The session works in another folder from now on."""
+
+    cwd: str
+    type: Literal["place_changed"] = "place_changed"
+
+
+@dataclass(frozen=True, slots=True)
 class CommandsChanged:
     """All slash commands as they are now."""
 
@@ -526,6 +534,7 @@ Live: TypeAlias = (
     | SummaryDelta
     | OptionsChanged
     | TitleChanged
+    | PlaceChanged
     | CommandsChanged
     | Notice
     | PromptDropped

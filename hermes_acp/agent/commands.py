@@ -13,6 +13,10 @@ COMMANDS = (
     Command("compact", "Summarise the conversation to make room", "what to pay attention to (optional)"),
     Command("model", "Show the models or switch to one", "provider/model (optional)"),
     Command("title", "Name this conversation", "the new title"),
+    Command("diff", "Show what the session changed in its worktree"),
+    Command("apply", "Bring the session's changes into your own files, wholly or not at all"),
+    Command("merge", "Commit the session's changes and merge its branch into yours", "message (optional)"),
+    Command("discard", "Remove the session's worktree; for 30 days it can be recovered"),
     Command("tools", "List the tools that the agent can use"),
     Command("usage", "Show how full the context is and what the session cost"),
     Command("help", "List these commands"),
@@ -32,6 +36,10 @@ class Owner(Protocol):
 
     async def set_title(self, title: str) -> None:
         """Name the session."""
+        ...
+
+    async def review(self, command: str, rest: str) -> str:
+        """Do what a command says about the session's worktree: what was done, or why it was not."""
         ...
 
 
@@ -62,6 +70,8 @@ async def answer(owner: Owner, command: Invocation) -> str | None:
             return await _model(owner, command.rest)
         case "title":
             return await _title(owner, command.rest)
+        case "diff" | "apply" | "merge" | "discard":
+            return await owner.review(command.name, command.rest)
         case "help":
             return "\n".join(f"- `/{item.name}`: {item.description}" for item in COMMANDS)
         case _:

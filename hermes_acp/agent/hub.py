@@ -26,6 +26,7 @@ from hermes_acp.events import (
     MessageCompleted,
     Notice,
     OptionsChanged,
+    PlaceChanged,
     PromptDropped,
     SessionEnded,
     TextDelta,
@@ -45,7 +46,7 @@ KEEP_AFTER = 0.4
 """Seconds after which streamed text is written down: half a second, less the time of the write."""
 KEEP_TOGETHER = 0.1
 """Sessions write what they stream at multiples of so many seconds, so that they share transactions."""
-LASTING = (PromptDropped, JournalFailed, OptionsChanged, TitleChanged, Notice, SessionEnded)
+LASTING = (PromptDropped, JournalFailed, OptionsChanged, TitleChanged, PlaceChanged, Notice, SessionEnded)
 """Live events that are news, not progress: a reader who is behind gets them too."""
 
 E = TypeVar("E", bound=Event)

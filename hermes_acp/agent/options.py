@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from hermes_acp.events import Option, OptionValue
 
@@ -18,6 +18,10 @@ EFFORTS = (
     OptionValue("medium", "Medium", "Some thinking"),
     OptionValue("high", "High", "A lot of thinking"),
 )
+ISOLATIONS = (
+    OptionValue("in_place", "In place", "Work in your own files"),
+    OptionValue("worktree", "Worktree", "Work on a branch of its own; /diff, /apply, /merge or /discard it"),
+)
 
 
 class BadOption(ValueError):
@@ -31,6 +35,9 @@ class Choices:
     mode: str
     model: str
     effort: str
+    isolation: str = "in_place"
+    isolations: tuple[OptionValue, ...] = field(default=ISOLATIONS, compare=False)
+    """Where this session can work: only a repository has worktrees."""
 
     def options(self, models: tuple[OptionValue, ...]) -> tuple[Option, ...]:
         """All options with all values; the current model is always among them."""
@@ -40,13 +47,16 @@ class Choices:
             Option("mode", "Mode", "mode", self.mode, MODES, "What the agent may do unasked"),
             Option("model", "Model", "model", self.model, models, "The language model"),
             Option("effort", "Effort", "thought_level", self.effort, EFFORTS, "How much the model thinks"),
+            Option(
+                "isolation", "Isolation", "other", self.isolation, self.isolations, "Where the agent works"
+            ),
         )
 
     def with_option(self, option_id: str, value: str, models: tuple[OptionValue, ...]) -> Choices:
         """The choices after setting one option. Raises `BadOption`."""
         option = next((item for item in self.options(models) if item.option_id == option_id), None)
         if option is None:
-            raise BadOption(f"There is no option {option_id!r}: use mode, model or effort.")
+            raise BadOption(f"There is no option {option_id!r}: use mode, model, effort or isolation.")
         if all(item.value != value for item in option.values):
             known = ", ".join(item.value for item in option.values)
             raise BadOption(f"{option.name} cannot be {value!r}: choose one of {known}.")
@@ -55,5 +65,7 @@ class Choices:
                 return replace(self, mode=value)
             case "model":
                 return replace(self, model=value)
-            case _:
+            case "effort":
                 return replace(self, effort=value)
+            case _:
+                return replace(self, isolation=value)

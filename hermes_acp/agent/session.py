@@ -7,15 +7,16 @@ import contextlib
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
-from typing import cast
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 from hermes_acp.agent import commands, context, ids, loop
 from hermes_acp.agent.approvals import Approvals, Question
 from hermes_acp.agent.conversation import Conversation
 from hermes_acp.agent.hub import Hub
 from hermes_acp.agent.models import Models
-from hermes_acp.agent.options import Choices
+from hermes_acp.agent.options import ISOLATIONS, BadOption, Choices
 from hermes_acp.agent.origins import Origin
 from hermes_acp.agent.recovery import closing_events
 from hermes_acp.agent.turn import Place, Prepared, Turn
@@ -27,8 +28,10 @@ from hermes_acp.events import (
     JournalFailed,
     LinkBlock,
     MessageCompleted,
+    Notice,
     Option,
     OptionsChanged,
+    PlaceChanged,
     PromptDropped,
     ResourceBlock,
     SessionEnded,
@@ -43,10 +46,15 @@ from hermes_acp.events import (
 from hermes_acp.llm.base import Effort, LoginNeeded, ModelError
 from hermes_acp.ops import Answer, Cancel, Op, Prompt, Steer
 from hermes_acp.policy.effects import Mode
+from hermes_acp.policy.paths import inside
 from hermes_acp.storage.database import StorageError
 from hermes_acp.storage.journal import Journal
 from hermes_acp.storage.sessions import SessionRow, SessionTable
 from hermes_acp.tools.base import SessionTools
+from hermes_acp.workspace.documents import Documents
+
+if TYPE_CHECKING:
+    from hermes_acp.agent.isolation import Isolation
 
 QUEUE_BOUND = 32
 """Prompts that may wait behind the running turn."""
@@ -55,6 +63,11 @@ STEER_BOUND = 32
 TITLE_LENGTH = 60
 PREPARE_DELAY = 0.2
 """Seconds after which a session gets ready for its first prompt, if none came before."""
+
+GONE = (
+    "The folder {path} is gone, so nothing was done. Bring it back, or, when it was the session's worktree, "
+    "set the session's isolation to in_place to go on in your own files."
+)
 
 logger = logging.getLogger(__name__)
 
@@ -71,6 +84,7 @@ class Services:
     table: SessionTable
     origin: Origin
     windows: Windows
+    isolation: Callable[[], Awaitable[Isolation]]
 
 
 class Session:
@@ -81,14 +95,17 @@ class Session:
         row: SessionRow,
         services: Services,
         place: Place,
-        tools: Callable[[], Awaitable[SessionTools]],
+        tools: Callable[[Place], Awaitable[SessionTools]],
         hub: Hub,
         approvals: Approvals,
     ) -> None:
         self.row = row
         self.place = place
         self.hub = hub
-        self.choices = Choices(row.mode, row.model, row.effort)
+        # A project without git is a folder that holds the session's.
+        has_git = not inside(row.real_cwd, (row.project,))
+        isolations = ISOLATIONS if has_git else ISOLATIONS[:1]
+        self.choices = Choices(row.mode, row.model, row.effort, row.isolation, isolations)
         self.title = row.title
         self.farewell = SessionEnded()
         """What the windows are told at the end."""
@@ -162,13 +179,16 @@ class Session:
         """Set one option, from the next effect or turn on. Raises `BadOption` and `StorageError`."""
         async with self._choosing:
             models = self.models.known(self.choices.model)
-            await self._choose(self.choices.with_option(option_id, value, models))
+            choices = self.choices.with_option(option_id, value, models)
+            if choices.isolation != self.choices.isolation:
+                await self._relocate(choices.isolation)
+            await self._choose(choices)
 
     async def set_model(self, name: str) -> None:
         """Switch to any model. Raises `ModelError` when it cannot be opened."""
         await self.models.open(name)
         async with self._choosing:
-            await self._choose(Choices(self.choices.mode, name, self.choices.effort))
+            await self._choose(replace(self.choices, model=name))
 
     async def set_title(self, title: str) -> None:
         """Name the session, in one short line."""
@@ -176,6 +196,15 @@ class Session:
         await self._services.table.set_title(self.session_id, title)
         self.title = title
         self.hub.publish(TitleChanged(title))
+
+    async def review(self, command: str, rest: str) -> str:
+        """Do what `/diff`, `/apply`, `/merge` or `/discard` says: what was done, or why it was not."""
+        worktrees = await self._services.isolation()
+        said = await worktrees.review(replace(self.row, title=self.title), command, rest)
+        if command == "discard" and self.row.worktree and not await _is_folder(self.row.worktree):
+            await self._settle_in("in_place", "", self.row.real_cwd)
+            await self._choose(replace(self.choices, isolation="in_place"))
+        return said
 
     def open_questions(self) -> tuple[Question, ...]:
         """The approvals and questions that wait for an answer."""
@@ -220,7 +249,7 @@ class Session:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(PREPARE_DELAY):
                 await self._needed.wait()
-        tools = await self._open_tools()
+        tools = await self._open_tools(self.place)
         self._helpers = [
             self._tasks.create_task(tools.run()),
             self._tasks.create_task(self._report_problems(tools)),
@@ -240,6 +269,9 @@ class Session:
         self._cancel(None, self.farewell.client)
         if self._task is not None:
             await asyncio.wait([self._task])
+        await self._put_tools_away()
+
+    async def _put_tools_away(self) -> None:
         if self._preparing is not None:
             self._preparing.cancel()
             await asyncio.wait([self._preparing])
@@ -316,6 +348,8 @@ class Session:
         if command is not None and (text := await commands.answer(self, command)) is not None:
             self._publish(MessageCompleted(ids.message(), text), prompt.turn_id)
             return "end_turn"
+        if self.row.isolation == "worktree" and not await _is_folder(self.place.cwd):
+            raise ModelError(GONE.format(path=self.place.cwd))
         model = await self.models.open(self.choices.model)
         if self.title is None and command is None:
             await self.set_title(title_of(prompt.content))
@@ -400,11 +434,45 @@ class Session:
             self._task.cancel()
         return True
 
+    async def _relocate(self, isolation: str) -> None:
+        """Go on in a worktree, or back in the user's own files. Raises `BadOption` and `StorageError`."""
+        if self.busy:
+            raise BadOption("A turn is running: change the isolation when it has ended.")
+        if isolation == "in_place":
+            await self._settle_in(isolation, self.row.worktree, self.row.real_cwd)
+            return
+        worktrees = await self._services.isolation()
+        entered = await worktrees.enter(self.row, self.title or "session")
+        await self._settle_in(isolation, entered.worktree, entered.cwd)
+        for note in entered.notes:
+            self.hub.publish(Notice("info", note))
+        self._tasks.create_task(worktrees.prepare(self.row))
+
+    async def _settle_in(self, isolation: str, worktree: str, cwd: str) -> None:
+        await self._services.table.set_isolation(self.session_id, isolation, worktree)
+        self.row = replace(self.row, isolation=isolation, worktree=worktree)
+        await self._put_tools_away()
+        self.place = workplace(self.row, (cwd, *self.place.roots[1:]), self.windows)
+        self._approvals.roots = self.place.roots
+        self._needed.clear()
+        self._preparing = self._tasks.create_task(self._prepare())
+        self.hub.publish(PlaceChanged(cwd))
+
     async def _choose(self, choices: Choices) -> None:
         await self._services.table.set_options(self.session_id, choices.mode, choices.model, choices.effort)
         self.choices = choices
         self._approvals.mode = cast("Mode", choices.mode)
         self.hub.publish(OptionsChanged(self.options()))
+
+
+def workplace(row: SessionRow, roots: tuple[str, ...], windows: Windows) -> Place:
+    """Where a session works: the first of `roots`. An editor's buffers are of its own tree only."""
+    lender = windows.files if row.isolation == "in_place" else lambda: None
+    return Place(roots[0], roots, Documents(roots, lender), windows)
+
+
+async def _is_folder(path: str) -> bool:
+    return await asyncio.to_thread(Path(path).is_dir)
 
 
 def title_of(content: tuple[Block, ...]) -> str:

@@ -11,14 +11,14 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from hermes_acp.agent import ids
 from hermes_acp.agent.approvals import Approvals
 from hermes_acp.agent.hub import Hub
 from hermes_acp.agent.models import Models
 from hermes_acp.agent.origins import Origin
-from hermes_acp.agent.session import Services, Session
+from hermes_acp.agent.session import Services, Session, workplace
 from hermes_acp.agent.turn import Place
 from hermes_acp.agent.windows import Windows
 from hermes_acp.events import SessionEnded, SessionStarted
@@ -30,8 +30,10 @@ from hermes_acp.storage.sessions import Page, SessionRow, SessionTable
 from hermes_acp.tools.base import SessionTools
 from hermes_acp.tools.mcp_config import McpServer
 from hermes_acp.workspace import project
-from hermes_acp.workspace.documents import Documents
 from hermes_acp.workspace.execution.local import LocalExecution
+
+if TYPE_CHECKING:
+    from hermes_acp.agent.isolation import Isolation
 
 logger = logging.getLogger(__name__)
 
@@ -86,6 +88,7 @@ class Shared:
     tools: Callable[[Opening, Place], Awaitable[SessionTools]]
     protected: tuple[str, ...]
     trouble: Callable[[], str | None]
+    isolation: Callable[[Origin], Awaitable[Isolation]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +228,9 @@ class Sessions:
         if opening.additional_directories != row.additional_directories:
             row = replace(row, additional_directories=opening.additional_directories)
             await self._shared.stores.table.set_directories(session_id, opening.additional_directories)
+        if row.isolation == "worktree":
+            found = await project.find_project(row.real_cwd)
+            roots = (project.counterpart(row.real_cwd, found.root, row.worktree), *roots[1:])
         last_seq = await self._shared.stores.journal.last_seq(session_id)
         return self._start(row, roots, opening, last_seq)
 
@@ -268,7 +274,7 @@ class Sessions:
         shared = self._shared
         origin = opening.origin
         windows = Windows(shared.execution.within(origin.env))
-        place = Place(row.real_cwd, roots, Documents(roots, windows.files), windows)
+        place = workplace(row, roots, windows)
         hub = Hub(row.session_id, shared.stores.journal, seq, row.updated_at)
         approvals = Approvals(
             session_id=row.session_id,
@@ -279,8 +285,9 @@ class Sessions:
             store=shared.stores.rules,
             answerers=lambda: hub.answerers,
         )
-        services = Services(shared.stores.journal, shared.stores.table, origin, windows)
-        tools = partial(shared.tools, opening, place)
+        isolation = partial(shared.isolation, origin)
+        services = Services(shared.stores.journal, shared.stores.table, origin, windows, isolation)
+        tools = partial(shared.tools, opening)
         session = Session(row, services, place, tools, hub, approvals)
         life = self._tasks.create_task(self._live(session))
         life.add_done_callback(partial(self._forget, row.session_id))

@@ -41,7 +41,11 @@ ENTRIES = (
     Entry("sessions", "list, show, search, export and delete conversations", "hermes_acp.cli.sessions"),
     Entry("models", "what can be used, which is the default, and why", "hermes_acp.cli.models"),
     Entry("policy", "show, explain and revoke what the agent may do unasked", "hermes_acp.cli.policy"),
-    Entry("project", "back up all conversations and rules", "hermes_acp.cli.project"),
+    Entry(
+        "project",
+        "list, show, move, join, forget and back up projects, land their worktrees",
+        "hermes_acp.cli.project",
+    ),
     Entry("config", "the settings in force and where they come from", "hermes_acp.cli.config"),
 )
 

@@ -95,11 +95,12 @@ def inside(path: str, folders: Iterable[str]) -> bool:
 def protection(path: str, own: Iterable[str]) -> str | None:
     """What makes `path` protected ("version control data"), None for an ordinary path.
 
-    `own` are the folders of this program, as real paths. Names compare as the most forgiving file
-    system would compare them, so that no spelling reaches a protected file on any of them.
+    `own` are the folders of this program, as real paths; the worktrees that it keeps there for sessions
+    are none of its data. Names compare as the most forgiving file system would compare them, so that no
+    spelling reaches a protected file on any of them.
     """
     names = _names(path)
-    if any(_begins(names, _names(folder)) for folder in own if folder):
+    if any(_is_own(names, _names(folder)) for folder in own if folder):
         return "data of hermes-editor itself"
     for name in names:
         if name in FOLDERS:
@@ -115,8 +116,15 @@ def _names(path: str) -> tuple[str, ...]:
     return tuple(_folded(name) for name in path.replace("\\", "/").split("/") if name)
 
 
-def _begins(names: tuple[str, ...], folder: tuple[str, ...]) -> bool:
-    return names[: len(folder)] == folder
+def _is_own(names: tuple[str, ...], folder: tuple[str, ...]) -> bool:
+    """Whether a path is in a folder of ours, but not in a worktree: `projects/ID/worktrees/NAME/…`."""
+    if names[: len(folder)] != folder:
+        return False
+    match names[len(folder) :]:
+        case ("projects", _, "worktrees", name, *_):
+            return name.startswith(".")
+        case _:
+            return True
 
 
 def _folded(name: str) -> str:

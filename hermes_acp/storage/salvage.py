@@ -30,7 +30,8 @@ COUNTS = 1 << 31
 
 ADOPT = """
 INSERT OR IGNORE INTO sessions
-SELECT session_id, cwd, cwd, cwd, '[]', NULL, 'ask', '', 'default', at, at
+    (session_id, project, cwd, real_cwd, title, mode, model, effort, created_at, updated_at)
+SELECT session_id, cwd, cwd, cwd, NULL, 'ask', '', 'default', at, at
 FROM (SELECT session_id, at, json_extract(data, '$.cwd') AS cwd FROM events WHERE seq = 1)
 WHERE cwd IS NOT NULL
 """

@@ -16,13 +16,17 @@ BAD_CURSOR = "The cursor is not one that a listing gave: list from the beginning
 
 COLUMNS = (
     "session_id, project, cwd, real_cwd, additional_directories, "
-    "title, mode, model, effort, created_at, updated_at"
+    "title, mode, model, effort, created_at, updated_at, isolation, worktree"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class SessionRow:
-    """One session; paths absolute, times in seconds since the epoch."""
+    """One session; paths absolute, times in seconds since the epoch.
+
+    `worktree` is the path of its own worktree, empty as long as it has none; whether it works there or
+    in `cwd` says `isolation`.
+    """
 
     session_id: str
     project: str
@@ -35,6 +39,8 @@ class SessionRow:
     effort: str
     created_at: float
     updated_at: float
+    isolation: str = "in_place"
+    worktree: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +64,7 @@ class SessionTable:
     async def create(self, session: SessionRow) -> None:
         """Add a session; it is on disk on return."""
         await self._database.write(
-            f"INSERT INTO sessions ({COLUMNS}) VALUES ({', '.join('?' * 11)})", _values(session)
+            f"INSERT INTO sessions ({COLUMNS}) VALUES ({', '.join('?' * 13)})", _values(session)
         )
 
     async def get(self, session_id: str) -> SessionRow | None:
@@ -97,6 +103,13 @@ class SessionTable:
             (mode, model, effort, session_id),
         )
 
+    async def set_isolation(self, session_id: str, isolation: str, worktree: str) -> None:
+        """Keep where the session works, and the path of its worktree."""
+        await self._database.write(
+            "UPDATE sessions SET isolation = ?, worktree = ? WHERE session_id = ?",
+            (isolation, worktree, session_id),
+        )
+
     async def set_directories(self, session_id: str, directories: tuple[str, ...]) -> None:
         """Replace the additional directories."""
         await self._database.write(
@@ -122,11 +135,13 @@ def _values(session: SessionRow) -> tuple[Value, ...]:
         session.effort,
         session.created_at,
         session.updated_at,
+        session.isolation,
+        session.worktree,
     )
 
 
 def _session(item: Row) -> SessionRow:
-    session_id, project, cwd, real_cwd, directories, title, mode, model, effort, created, updated = item
+    session_id, project, cwd, real_cwd, directories, title, mode, model, effort, *rest = item
     return SessionRow(
         session_id,
         project,
@@ -137,8 +152,7 @@ def _session(item: Row) -> SessionRow:
         mode,
         model,
         effort,
-        created,
-        updated,
+        *rest,
     )
 
 

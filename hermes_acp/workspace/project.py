@@ -8,8 +8,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from hermes_acp.workspace import disk, git
+from hermes_acp.workspace import disk, git, marks
 from hermes_acp.workspace.encoding import NotText, decode
+from hermes_acp.workspace.git_config import entries
 from hermes_acp.workspace.locations import DocumentError, inside
 
 INSTRUCTION_NAMES = (".hermes.md", "AGENTS.md", "CLAUDE.md")
@@ -36,17 +37,29 @@ _LOG = ("log", "-3", "--no-color", "--encoding=UTF-8", "--format=%h %s")
 class Project:
     """The tree at `root` (real path); `key` is the same for all linked worktrees of a repository.
 
-    `key` is the real path of the common git folder, or of the folder itself without git.
+    `key` is the real path of the common git folder, or of the folder itself without git. `id` is what
+    stands there: empty before the first turn and where nothing can be written, and in a fresh copy that
+    of the original. `identity.identify` gives the true one. `parent` has this project as a submodule.
     """
 
+    id: str
     root: str
     key: str
     name: str
+    parent: Project | None = None
 
 
 async def find_project(cwd: str) -> Project:
-    """The project of a folder: the nearest one above it with a `.git`, else the folder itself."""
+    """The project of a folder: the nearest one above it with a `.git`, else the folder itself.
+
+    Reads a few small files and starts no program.
+    """
     return await asyncio.to_thread(_find, cwd)
+
+
+def counterpart(cwd: str, root: str, other: str) -> str:
+    """The folder in the tree `other` that is what `cwd` is in the tree `root`; pure, all absolute."""
+    return str(Path(other, Path(cwd).relative_to(root)))
 
 
 async def instruction_files(cwd: str, root: str) -> tuple[tuple[str, str], ...]:
@@ -75,22 +88,65 @@ async def git_state(root: str, env: Mapping[str, str]) -> str:
 
 def _find(cwd: str) -> Project:
     here = Path(os.path.realpath(cwd))
+    if found := _repository(here):
+        return found
+    return Project(marks.read(str(here)), str(here), str(here), here.name or str(here))
+
+
+def _repository(here: Path) -> Project | None:
+    """The nearest repository at or above a real path."""
     for folder in (here, *here.parents):
-        if key := _common_folder(folder):
-            named = key.parent if key.name == ".git" else folder
-            return Project(str(folder), str(key), named.name or str(named))
-    return Project(str(here), str(here), here.name or str(here))
+        if found := _git_folders(folder):
+            own, common = found
+            key = str(common)
+            return Project(
+                marks.read(key), str(folder), key, _name(folder, own, common), _parent(folder, key)
+            )
+    return None
 
 
-def _common_folder(folder: Path) -> Path | None:
-    """The git folder that all worktrees of `folder` share, None when `folder` is no worktree."""
+def _git_folders(folder: Path) -> tuple[Path, Path] | None:
+    """The git folder of this worktree, and the one that all worktrees share; None when it is no worktree."""
     entry = folder / ".git"
     if entry.is_dir():
-        return Path(os.path.realpath(entry)) if (entry / "HEAD").exists() else None
-    own = _link(entry, "gitdir:")
-    if own is None or not own.is_dir():
+        own = Path(os.path.realpath(entry))
+    elif target := _link(entry, "gitdir:"):
+        own = Path(os.path.realpath(target))
+    elif folder.name != ".git":
+        # Perhaps a bare repository: who works in it works on the project of its worktrees.
+        own = folder
+    else:
         return None
-    return Path(os.path.realpath(_link(own / "commondir", "") or own))
+    common = Path(os.path.realpath(_link(own / "commondir", "") or own))
+    return (own, common) if marks.is_git_folder(common) else None
+
+
+def _name(folder: Path, own: Path, common: Path) -> str:
+    """The name of the main worktree, which all linked ones share, or of the bare repository."""
+    if common.name in (".git", ".bare"):
+        return common.parent.name or str(common.parent)
+    if own == common != folder:
+        return folder.name or str(folder)
+    return common.name.removesuffix(".git") or str(common)
+
+
+def _parent(folder: Path, key: str) -> Project | None:
+    """The project around a submodule; a repository that merely lies inside another one has none."""
+    outer = None if folder == folder.parent else _repository(folder.parent)
+    if outer is None or outer.key == key:
+        return None
+    is_submodule = inside(key, (outer.key,)) or str(folder.relative_to(outer.root)) in _submodules(outer.root)
+    return outer if is_submodule else None
+
+
+def _submodules(root: str) -> set[str]:
+    """The paths that `.gitmodules` names, for submodules that keep their git folder themselves."""
+    try:
+        content = disk.read(str(Path(root, ".gitmodules")), marks.CONFIG_BYTES)
+    except DocumentError:
+        return set()
+    listed = entries(os.fsdecode(content.data)) if content else ()
+    return {entry.value for entry in listed if (entry.section, entry.name) == ("submodule", "path")}
 
 
 def _link(file: Path, prefix: str) -> Path | None:

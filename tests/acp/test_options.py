@@ -29,10 +29,11 @@ async def test_a_session_says_which_modes_there_are(agent: Agent, cwd: Path) -> 
 @requirement("config.advertised")
 async def test_a_session_says_its_options_with_their_categories(agent: Agent, cwd: Path) -> None:
     options = (await agent.new(cwd)).opening["configOptions"]
-    assert [(item["id"], item["category"], item["type"]) for item in options] == [
+    assert [(item["id"], item.get("category"), item["type"]) for item in options] == [
         ("mode", "mode", "select"),
         ("model", "model", "select"),
         ("effort", "thought_level", "select"),
+        ("isolation", None, "select"),
     ]
     for option in options:
         assert option["currentValue"] in [item["value"] for item in option["options"]]

@@ -16,7 +16,7 @@ CHOICES = Choices("ask", "a/x", "default")
 
 
 def test_every_option_names_its_current_value_and_all_others() -> None:
-    mode, model, effort = CHOICES.options(MODELS)
+    mode, model, effort, isolation = CHOICES.options(MODELS)
     assert (mode.option_id, mode.category, mode.current, mode.values) == ("mode", "mode", "ask", MODES)
     assert (model.option_id, model.category, model.current, model.values) == ("model", "model", "a/x", MODELS)
     assert (effort.option_id, effort.category, effort.current, effort.values) == (
@@ -25,10 +25,12 @@ def test_every_option_names_its_current_value_and_all_others() -> None:
         "default",
         EFFORTS,
     )
+    assert (isolation.option_id, isolation.current) == ("isolation", "in_place")
+    assert [item.value for item in isolation.values] == ["in_place", "worktree"]
 
 
 def test_a_model_that_nobody_offers_any_more_stays_among_the_values() -> None:
-    _, model, _ = Choices("ask", "old/z", "default").options(MODELS)
+    _, model, *_ = Choices("ask", "old/z", "default").options(MODELS)
     assert model.values == (OptionValue("old/z", "old/z"), *MODELS)
 
 
@@ -41,7 +43,7 @@ def test_each_option_is_set_by_itself() -> None:
 @pytest.mark.parametrize(
     ("option", "value", "words"),
     [
-        ("modes", "ask", "no option 'modes': use mode, model or effort"),
+        ("modes", "ask", "no option 'modes': use mode, model, effort or isolation"),
         ("", "", "no option ''"),
         ("mode", "yolo", "Mode cannot be 'yolo': choose one of ask, accept_edits, plan"),
         ("mode", "", "Mode cannot be ''"),

@@ -8,7 +8,9 @@ from pathlib import Path
 from hermes_acp.storage.database import Database
 
 SESSION = (
-    "INSERT INTO sessions VALUES (?, '/code', '/code', '/code', '[]', ?, 'ask', 'm', 'default', 1.0, 1.0)"
+    "INSERT INTO sessions"
+    " (session_id, project, cwd, real_cwd, title, mode, model, effort, created_at, updated_at)"
+    " VALUES (?, '/code', '/code', '/code', ?, 'ask', 'm', 'default', 1.0, 1.0)"
 )
 EVENT = "INSERT INTO events VALUES (?, ?, 't1', '', ?, ?)"
 RULE = "INSERT INTO rules VALUES (?, 'allow', 'write', ?, '', 'project', 1.0, '', '', '', '')"

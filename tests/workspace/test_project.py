@@ -12,6 +12,7 @@ from hermes_acp.workspace import project as module
 from hermes_acp.workspace.project import Project, find_project, git_state, instruction_files
 
 IDENTITY = ("-c", "user.name=T", "-c", "user.email=t@example.org", "-c", "protocol.file.allow=always")
+ID = "0a000000-0000-4000-8000-000000000001"
 ENV = {"PATH": os.defpath, "HOME": "/nonexistent", "GIT_CONFIG_NOSYSTEM": "1"}
 
 
@@ -37,29 +38,80 @@ def repo(tmp_path: Path) -> Path:
 
 async def test_the_nearest_repository_above_is_the_project(repo: Path) -> None:
     (repo / "src" / "deep").mkdir(parents=True)
-    assert await find_project(str(repo / "src" / "deep")) == Project(str(repo), str(repo / ".git"), "repo")
+    assert await find_project(str(repo / "src" / "deep")) == Project(
+        "", str(repo), str(repo / ".git"), "repo"
+    )
 
 
 async def test_a_folder_without_git_is_its_own_project(tmp_path: Path) -> None:
     (tmp_path / ".git").mkdir()  # an empty one is no repository
     (tmp_path / "notes").mkdir()
     here = str(tmp_path / "notes")
-    assert await find_project(here) == Project(here, here, "notes")
+    assert await find_project(here) == Project("", here, here, "notes")
+
+
+async def test_what_stands_in_the_place_is_its_id(repo: Path, tmp_path: Path) -> None:
+    git(repo, "config", "hermes-editor.project", ID)
+    marked = tmp_path / "notes" / ".hermes"
+    marked.mkdir(parents=True)
+    (marked / "project").write_text(f"{ID}\n")
+    assert (await find_project(str(repo))).id == (await find_project(str(marked.parent))).id == ID
+    assert (await find_project(str(marked))).id == "", "only the folder itself is the project"
 
 
 async def test_linked_worktrees_share_the_key_and_the_name(repo: Path) -> None:
     git(repo, "worktree", "add", "-q", "../feature")
-    tree = str(repo.parent / "feature")
-    assert await find_project(tree) == Project(tree, str(repo / ".git"), "repo")
+    git(repo, "worktree", "add", "-q", ".trees/inner")
+    for tree in (str(repo.parent / "feature"), str(repo / ".trees" / "inner")):
+        assert await find_project(tree) == Project("", tree, str(repo / ".git"), "repo")
 
 
-async def test_a_submodule_is_a_project_of_its_own(repo: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("bare", "name"), [("hub.git", "hub"), ("hub/.bare", "hub"), ("hub", "hub")])
+async def test_worktrees_of_a_bare_repository_have_its_name(
+    repo: Path, tmp_path: Path, bare: str, name: str
+) -> None:
+    git(repo, "clone", "-q", "--bare", ".", str(tmp_path / bare))
+    git(tmp_path / bare, "worktree", "add", "-q", str(tmp_path / "task"))
+    for folder in (tmp_path / "task", tmp_path / bare):
+        assert await find_project(str(folder)) == Project("", str(folder), str(tmp_path / bare), name)
+    inner = await find_project(str(tmp_path / bare / "refs"))
+    assert inner == await find_project(str(tmp_path / bare))
+
+
+async def test_a_submodule_is_a_project_of_its_own_with_a_parent(repo: Path, tmp_path: Path) -> None:
     outer = tmp_path / "outer"
     outer.mkdir()
     git(outer, "init", "-q")
     git(outer, "submodule", "add", "-q", str(repo), "lib")
     root, key = str(outer / "lib"), str(outer / ".git" / "modules" / "lib")
-    assert await find_project(root) == Project(root, key, "lib")
+    parent = Project("", str(outer), str(outer / ".git"), "outer")
+    assert await find_project(root) == Project("", root, key, "lib", parent)
+    assert await find_project(key) == Project("", key, key, "lib", parent)
+
+
+async def test_a_submodule_that_keeps_its_git_folder_has_a_parent_and_a_stranger_has_none(
+    repo: Path, tmp_path: Path
+) -> None:
+    outer = tmp_path / "outer"
+    git(tmp_path, "init", "-q", "outer")
+    for name in ("lib", "stranger"):
+        git(outer, "clone", "-q", str(repo), name)
+    git(outer, "submodule", "add", "-q", str(repo), "lib")
+    parents = [(await find_project(str(outer / name))).parent for name in ("lib", "stranger")]
+    assert parents == [await find_project(str(outer)), None]
+
+
+async def test_a_submodule_in_a_linked_worktree_belongs_to_the_same_parent(
+    repo: Path, tmp_path: Path
+) -> None:
+    outer = tmp_path / "outer"
+    git(tmp_path, "init", "-q", "outer")
+    git(outer, "submodule", "add", "-q", str(repo), "lib")
+    git(outer, "commit", "-q", "-m", "With a library")
+    git(outer, "worktree", "add", "-q", "../feature")
+    git(tmp_path / "feature", "submodule", "update", "-q", "--init")
+    found = await find_project(str(tmp_path / "feature" / "lib"))
+    assert found.parent == Project("", str(tmp_path / "feature"), str(outer / ".git"), "outer")
 
 
 async def test_links_to_a_repository_lead_to_the_same_project(repo: Path, tmp_path: Path) -> None:
@@ -72,7 +124,7 @@ async def test_a_broken_git_file_makes_no_repository(content: bytes, tmp_path: P
     here = tmp_path / "broken"
     here.mkdir()
     (here / ".git").write_bytes(content)
-    assert await find_project(str(here)) == Project(str(here), str(here), "broken")
+    assert await find_project(str(here)) == Project("", str(here), str(here), "broken")
 
 
 async def test_a_git_file_that_is_a_pipe_does_not_hold_us_up(tmp_path: Path) -> None:

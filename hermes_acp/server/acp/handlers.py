@@ -247,7 +247,10 @@ def _opening(
 
 def _state(session: Session) -> Json:
     options = session.options()
-    return {"modes": modes(options), "configOptions": [config_option(item) for item in options]}
+    state: Json = {"modes": modes(options), "configOptions": [config_option(item) for item in options]}
+    if session.place.cwd != session.row.real_cwd:
+        state["_meta"] = {"hermes": {"cwd": session.place.cwd}}
+    return state
 
 
 def _session_info(row: SessionRow, session: Session | None) -> Json:

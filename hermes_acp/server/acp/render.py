@@ -30,6 +30,7 @@ from hermes_acp.events import (
     Notice,
     Option,
     OptionsChanged,
+    PlaceChanged,
     PlanEntry,
     PlanUpdated,
     QuestionAnswered,
@@ -131,8 +132,8 @@ class Renderer:
                 yield _usage(event)
             case OptionsChanged():
                 yield from _options_changed(event)
-            case TitleChanged():
-                yield {"sessionUpdate": "session_info_update", "title": event.title}
+            case TitleChanged() | PlaceChanged():
+                yield _info(event)
             case CommandsChanged():
                 yield {
                     "sessionUpdate": "available_commands_update",
@@ -424,6 +425,12 @@ def _options_changed(event: OptionsChanged) -> Iterator[Json]:
     }
     mode = next(item for item in event.options if item.category == "mode")
     yield {"sessionUpdate": "current_mode_update", "currentModeId": mode.current}
+
+
+def _info(event: TitleChanged | PlaceChanged) -> Json:
+    if isinstance(event, TitleChanged):
+        return {"sessionUpdate": "session_info_update", "title": event.title}
+    return {"sessionUpdate": "session_info_update", "_meta": {"hermes": {"cwd": event.cwd}}}
 
 
 def _ended(event: TurnEnded, at: float, label: str) -> Json:
