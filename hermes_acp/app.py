@@ -77,14 +77,14 @@ async def running(env: Mapping[str, str]) -> AsyncGenerator[Server, None]:
     places = config.paths(env)
     owner = Owner(places.data)
     database = Database(places.database, repair=True, claim=owner.claim)
-    execution = LocalExecution(config.child_environment(env))
+    execution = LocalExecution(config.child_environment(env), places.state / "commands")
 
     async def tools(opening: Opening, place: Place) -> SessionTools:
         # Their parameter classes take time to build, which no answer should wait for.
         families = await asyncio.to_thread(import_module, "hermes_acp.tools.toolset")
         origin, servers = opening.origin, opening.mcp_servers
         source = McpSource(servers, place.cwd, origin.env, place.roots) if servers else None
-        return cast("SessionTools", families.Toolset(source, origin.settings.command_timeout))
+        return cast("SessionTools", families.Toolset(source, origin.settings.command_timeout, origin.env))
 
     async def isolation(origin: Origin) -> Isolation:
         # Few sessions want it, and git's side of it takes a while to import.

@@ -38,6 +38,8 @@ NEVER_AT_THE_START = {
 
 LATE = {
     "agent/calls.py": "json_repair: only for arguments that are malformed",
+    "agent/context.py": "git's side of the surroundings: after the first session was answered, in a thread",
+    "agent/mentions.py": "the reading of references: for prompts that have some, in a thread",
     "app.py": "the tool families: after the first session was answered, in a thread",
     "cli/main.py": "one command of many is run",
     "cli/server.py": "the whole server: only to run it",

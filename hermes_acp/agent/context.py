@@ -7,6 +7,8 @@ import platform
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import import_module
+from typing import cast
 
 from hermes_acp.agent import prompts
 from hermes_acp.workspace import project
@@ -43,11 +45,20 @@ async def survey(cwd: str, roots: tuple[str, ...], env: Mapping[str, str]) -> Su
     await asyncio.to_thread(prompts.load)
     place = await project.find_project(cwd)
     files = await project.instruction_files(cwd, place.root)
+    state = await project.git_state(place.root, env)
+    more = await _habits(cwd, env) if state else ""
     text = "\n".join(f"\n## {path}\n{body.strip()}" for path, body in files)
     return Surroundings(
         cwd=cwd,
         roots=roots,
         date=time.strftime("%Y-%m-%d"),
-        git=await project.git_state(place.root, env),
+        git="\n".join(filter(None, (state, more))),
         instructions=prompts.render("instructions", files=text) if files else "",
     )
+
+
+async def _habits(cwd: str, env: Mapping[str, str]) -> str:
+    """What is unfinished in git, and how its commit messages are written."""
+    # The tools for git bring it along; no answer that opens a session should wait for it.
+    git_sense = await asyncio.to_thread(import_module, "hermes_acp.workspace.git_sense_log")
+    return cast("str", await git_sense.surroundings(cwd, env))

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from hermes_acp.agent import commands, context, ids, loop
+from hermes_acp.agent import commands, context, ids, loop, mentions
 from hermes_acp.agent.approvals import Approvals, Question
 from hermes_acp.agent.conversation import Conversation
 from hermes_acp.agent.hub import Hub
@@ -367,6 +367,7 @@ class Session:
         )
         if command is not None:
             return await commands.run(turn, command)
+        await mentions.read(turn, prompt, self._services.origin.env)
         return await loop.run(turn)
 
     async def load(self) -> list[Envelope]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os.path
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import assert_never
 
 from hermes_acp.policy import commands
@@ -27,7 +28,7 @@ from hermes_acp.policy.rules import (
     meaning,
 )
 
-__all__ = ["Verdict", "judge"]
+__all__ = ["Verdict", "changes_files", "judge"]
 
 PLANNING = (
     "The session is in plan mode, in which nothing may be changed, run or fetched, so this was not done. "
@@ -55,7 +56,9 @@ def judge(
     if mode == "plan" and _changes(effect):
         return Verdict("deny", PLANNING)
     said = _said(effect, roots, protected)
-    if said.decision != "ask":
+    if said.decision == "allow":
+        return replace(said, harmless=True)
+    if said.decision == "deny":
         return said
     draft = _draft(effect, roots, protected)
     if draft is None:
@@ -66,6 +69,11 @@ def judge(
         if allows(rule, draft):
             return Verdict("allow", f"The rule {rule.rule_id} allows {meaning(rule.effect, rule.match)}.")
     return Verdict("ask", said.reason, draft)
+
+
+def changes_files(effect: Effect, verdict: Verdict) -> bool:
+    """Whether an effect that was judged so may change files; pure."""
+    return _changes(effect) and effect.kind != "fetch" and not verdict.harmless
 
 
 def _changes(effect: Effect) -> bool:
@@ -108,6 +116,9 @@ def _reading(paths: tuple[str, ...], roots: tuple[str, ...]) -> RuleDraft | None
 def _running(effect: Effect, roots: tuple[str, ...]) -> RuleDraft | None:
     if not (_keepable(effect.command) and _keepable(effect.cwd) and inside(effect.cwd, roots)):
         return None
+    if any(fact.startswith(("alias ", "function ")) for fact in effect.altered):
+        # A rule knows the text alone, and here the text means something else.
+        return None
     place = "" if effect.cwd == roots[0] else f" in {code(_relative(effect.cwd, roots[0]))}"
     return RuleDraft("execute", effect.command, effect.cwd, place)
 
@@ -141,6 +152,8 @@ def _said(effect: Effect, roots: tuple[str, ...], protected: tuple[str, ...]) ->
             return Verdict("ask", _about_paths("Reads", effect.paths, roots, protected))
         case "execute":
             judgement = commands.classify(effect.command, Place(effect.cwd, roots, protected))
+            if effect.altered and judgement.decision == "allow":
+                return Verdict("ask", _about_the_shell(effect.altered))
             return Verdict(judgement.decision, judgement.reason)
         case "fetch":
             return Verdict("ask", f"Connects to {code(effect.host)}.")
@@ -149,6 +162,13 @@ def _said(effect: Effect, roots: tuple[str, ...], protected: tuple[str, ...]) ->
             return Verdict("ask", f"Calls {code(effect.tool)}; {claim}.")
         case _ as unknown:
             assert_never(unknown)
+
+
+def _about_the_shell(altered: tuple[str, ...]) -> str:
+    """What makes a command that looks harmless one that may not be."""
+    first, *others = altered
+    more = f" and {len(others)} more" if others else ""
+    return f"Earlier commands changed what this may do in the session's shell: {code(first)}{more}."
 
 
 def _about_paths(

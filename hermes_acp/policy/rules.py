@@ -74,12 +74,14 @@ class Verdict:
     """What happens with an effect, and why.
 
     `reason` is for the person; with `deny` it is a sentence for the model. `remember` is what an
-    answer of the user can teach, None when this has to be asked every time.
+    answer of the user can teach, None when this has to be asked every time. `harmless`: by its
+    nature, and not because somebody allowed it, nothing is changed.
     """
 
     decision: Decision
     reason: str
     remember: RuleDraft | None = None
+    harmless: bool = False
 
 
 def choices(verdict: Verdict) -> tuple[Choice, ...]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from dataclasses import dataclass
 
-from hermes_acp.events import ExitStatus
+from hermes_acp.events import ExitStatus, TextBlock
 from hermes_acp.workspace.execution.base import Output
 
 MODEL_HEAD = 4_000
@@ -13,6 +14,9 @@ MODEL_HEAD = 4_000
 
 MODEL_TAIL = 12_000
 """Characters from the end of a long output that the model reads."""
+
+TO_A_FILE = "write the output to a file to read them"
+"""How to read what was left out, where there is no log."""
 
 TITLE_CHARACTERS = 80
 """Longest title of a call; longer commands are cut."""
@@ -38,16 +42,31 @@ def plain(text: str) -> str:
     return _CONTROLS.sub("", text)
 
 
-def readable(output: Output) -> str:
+@dataclass(frozen=True, slots=True)
+class Shortened:
+    """An output for the model: all of it in `tail`, or its head, a number of characters, and its tail."""
+
+    head: str
+    dropped: int
+    tail: str
+
+    def text(self, hint: str = TO_A_FILE) -> str:
+        """The text; `hint` says how to read what was left out."""
+        if not self.dropped:
+            return self.tail
+        note = f"[… {self.dropped} characters left out; {hint} …]"
+        return f"{self.head}\n{note}\n{self.tail}".lstrip("\n")
+
+
+def shortened(output: Output) -> Shortened:
     """The output for the model, at most about `MODEL_HEAD` + `MODEL_TAIL` characters of it."""
     head, tail, dropped = plain(output.head), plain(output.text), output.dropped
     if not dropped and len(tail) <= MODEL_HEAD + MODEL_TAIL:
-        return tail
+        return Shortened("", 0, tail)
     if not dropped:
         head, tail = tail[:MODEL_HEAD], tail[MODEL_HEAD:]
     dropped += len(head[MODEL_HEAD:]) + len(tail[:-MODEL_TAIL])
-    note = f"[… {dropped} characters left out; write the output to a file to read them …]"
-    return f"{head[:MODEL_HEAD]}\n{note}\n{tail[-MODEL_TAIL:]}".lstrip("\n")
+    return Shortened(head[:MODEL_HEAD], dropped, tail[-MODEL_TAIL:])
 
 
 def length(output: Output) -> int:
@@ -76,9 +95,25 @@ def fenced(text: str, language: str = "") -> str:
     return f"{fence}{language}\n{text.rstrip()}\n{fence}"
 
 
+def printed(text: str, how: str = "") -> tuple[TextBlock, ...]:
+    """Output for the person, with how it ended below; nothing for none."""
+    below = f"\n{how}" if how else ""
+    return (TextBlock(fenced(text) + below),) if text.strip() else ()
+
+
+def joined(text: str, how: str) -> str:
+    """Output for the model, with what is said about it at the end."""
+    return f"{text.rstrip()}\n{how}" if text.strip() else how
+
+
 def visible(command: str) -> str:
     """The command with invisible characters spelled out, so that nobody approves what they cannot see."""
     return "".join(_spelled(character) for character in command)
+
+
+def all_visible(texts: tuple[str, ...]) -> tuple[str, ...]:
+    """Several texts, each `visible`."""
+    return tuple(map(visible, texts))
 
 
 def title(command: str) -> str:

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from hermes_acp.events import Notice
 from hermes_acp.tools import ask, files, patch, plan, search
 from hermes_acp.tools.background import BackgroundProcesses
 from hermes_acp.tools.base import Tool, ToolSource
+from hermes_acp.tools.git import git_tools
 from hermes_acp.tools.terminal import DEFAULT_TIMEOUT, terminal_tools
 
 
 class Toolset:
-    """What one session can do (`tools.base.SessionTools`)."""
+    """What one session can do (`tools.base.SessionTools`); `env` is the environment for git."""
 
-    def __init__(self, source: ToolSource | None = None, command_timeout: float = DEFAULT_TIMEOUT) -> None:
+    def __init__(
+        self,
+        source: ToolSource | None = None,
+        command_timeout: float = DEFAULT_TIMEOUT,
+        env: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self._source = source
         self._background = BackgroundProcesses()
         self._own: tuple[Tool, ...] = (
@@ -23,6 +30,7 @@ class Toolset:
             *patch.TOOLS,
             *search.TOOLS,
             *terminal_tools(self._background, command_timeout),
+            *git_tools(env),
             *plan.TOOLS,
             *ask.TOOLS,
         )

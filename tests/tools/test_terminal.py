@@ -25,6 +25,9 @@ from hermes_acp.workspace.execution.local import LocalExecution
 PATIENCE = 5.0
 """Seconds that a test waits for something that normally takes milliseconds."""
 
+QUIET = 0.05
+"""Seconds after which these commands count as quiet."""
+
 SIGNALS = (ExitStatus(None, "SIGTERM"), ExitStatus(None, "SIGKILL"))
 """Either: on a busy machine the grace after SIGTERM may be too short for anybody."""
 
@@ -77,7 +80,7 @@ class Editor:
 
 @pytest_asyncio.fixture
 async def context(tmp_path):
-    execution = LocalExecution({"PATH": os.defpath})
+    execution = LocalExecution({"PATH": os.defpath}, quiet=QUIET)
     yield RecordingContext(str(tmp_path), execution)
     await execution.aclose()
 
@@ -90,18 +93,28 @@ async def background():
 
 
 @pytest.fixture
-def run_command(background):
-    return terminal_tools(background, 120)[0]
+def tools(background):
+    return terminal_tools(background, 120)
 
 
 @pytest.fixture
-def process(background):
-    return terminal_tools(background, 120)[1]
+def run_command(tools):
+    return tools[0]
+
+
+@pytest.fixture
+def process(tools):
+    return tools[1]
 
 
 def timeless(result: ToolResult) -> ToolResult:
-    text = re.sub(r"in \d+\.\d s$", "in T s", result.text)
-    return ToolResult(text, result.failed, result.shown, exit=result.exit)
+    def without(text: str) -> str:
+        return re.sub(r"in \d+\.\d s$", "in T s", text, flags=re.MULTILINE)
+
+    shown = tuple(
+        TextBlock(without(item.text)) if isinstance(item, TextBlock) else item for item in result.shown
+    )
+    return ToolResult(without(result.text), result.failed, shown, exit=result.exit)
 
 
 async def all_dead(*pids: int) -> bool:
@@ -127,7 +140,7 @@ async def lines(context: RecordingContext, count: int) -> list[str]:
 
 async def test_the_model_reads_the_output_and_how_it_ended(context, run_command):
     result = await call(run_command, context, command="echo out; echo err >&2")
-    shown = (TextBlock("```\nout\nerr\n```"),)
+    shown = (TextBlock("```\nout\nerr\n```\nexit code 0 in T s"),)
     assert timeless(result) == ToolResult("out\nerr\nexit code 0 in T s", shown=shown, exit=ExitStatus(0))
     assert "".join(context.outputs) == "out\nerr\n"
 
@@ -139,8 +152,9 @@ async def test_a_command_that_fails_is_a_failed_call(context, run_command):
 
 async def test_a_signal_is_named(context, run_command):
     result = await call(run_command, context, command="kill -KILL $$")
-    expected = ToolResult("killed by SIGKILL in T s", failed=True, exit=ExitStatus(None, "SIGKILL"))
-    assert timeless(result) == expected
+    shell = "[shell: begun anew as it was before the command, because its shell was killed]"
+    text = f"killed by SIGKILL in T s\n{shell}"
+    assert timeless(result) == ToolResult(text, failed=True, exit=ExitStatus(None, "SIGKILL"))
 
 
 async def test_the_question_shows_exactly_what_will_run(context, run_command):
@@ -207,9 +221,11 @@ async def test_live_output_comes_in_few_pieces_and_whole(context, run_command):
 async def test_a_long_output_is_read_with_its_beginning_and_its_end(context, run_command):
     result = await call(run_command, context, command="seq 1 100000; exit 1")
     whole = "".join(f"{number}\n" for number in range(1, 100_001))
-    note = f"[… {len(whole) - 16_000} characters left out; write the output to a file to read them …]"
-    expected = f"{whole[:4_000]}\n{note}\n{whole[-12_000:]}exit code 1 in T s"
-    assert timeless(result).text == expected
+    path = re.search(r"reads (/\S+\.log) …", result.text)[1]
+    hint = f'process(action="read", id="log1", line=…) reads {path}'
+    note = f"[… {len(whole) - 16_000} characters left out; {hint} …]"
+    assert timeless(result).text == f"{whole[:4_000]}\n{note}\n{whole[-12_000:]}exit code 1 in T s"
+    assert await asyncio.to_thread(Path(path).read_text) == whole
 
 
 async def test_colours_and_progress_bars_are_for_the_person_only(context, run_command):
@@ -324,8 +340,153 @@ async def test_cancelling_kills_and_frees_the_editors_terminal(tmp_path, run_com
     assert terminal.released
 
 
+async def test_the_shell_lasts_and_the_model_and_the_policy_hear_of_it(context, run_command, tmp_path):
+    await asyncio.to_thread((tmp_path / "sub").mkdir)
+    result = await call(run_command, context, command="cd sub && export WHO=me && alias hi='echo hi'")
+    news = f"[shell: now in {tmp_path}/sub; exported WHO; aliases hi]"
+    assert timeless(result).text == f"exit code 0 in T s\n{news}"
+    result = await call(run_command, context, command="hi $WHO; pwd")
+    assert timeless(result).text == f"hi me\n{tmp_path}/sub\nexit code 0 in T s"
+    assert context.effects[1] == Effect(
+        "execute",
+        "hi $WHO; pwd",
+        command="hi $WHO; pwd",
+        cwd=f"{tmp_path}/sub",
+        altered=("variable WHO", "alias hi"),
+    )
+    assert context.asked[1] == (TextBlock(f"In `{tmp_path}/sub`:\n\n```sh\nhi $WHO; pwd\n```"),)
+
+
+async def test_a_directory_for_one_command_does_not_move_the_shell(context, run_command, tmp_path):
+    await asyncio.to_thread((tmp_path / "sub").mkdir)
+    assert (await call(run_command, context, command="x=1; pwd", cwd="sub")).text.startswith(
+        f"{tmp_path}/sub\n"
+    )
+    assert (await call(run_command, context, command="echo $x; pwd")).text.startswith(f"1\n{tmp_path}\n")
+    assert "now in /usr]" in (await call(run_command, context, command="cd /usr", cwd="sub")).text
+    assert (await call(run_command, context, command="pwd")).text.startswith("/usr\n")
+
+
+async def test_a_fresh_shell_is_apart_and_a_reset_one_forgets(context, run_command, process, tmp_path):
+    await call(run_command, context, command="cd /usr; export A=1")
+    fresh = await call(run_command, context, command="echo ${A-none}; pwd; cd /; B=1", shell="fresh")
+    assert timeless(fresh).text == f"none\n{tmp_path}\nexit code 0 in T s"
+    assert (await call(run_command, context, command="echo $A$B; pwd")).text.startswith("1\n/usr\n")
+    listing = (await call(process, context, action="list")).text
+    assert listing == "There are no background processes.\n[shell: now in /usr; exported A]"
+    reset = await call(run_command, context, command="echo ${A-none}; pwd", shell="reset")
+    assert timeless(reset).text == f"none\n{tmp_path}\nexit code 0 in T s"
+
+
+async def test_a_shell_whose_directory_is_gone_goes_home_and_says_so(context, run_command, tmp_path):
+    folder = tmp_path / "sub"
+    await asyncio.to_thread(folder.mkdir)
+    await call(run_command, context, command="cd sub; export A=1")
+    await asyncio.to_thread(folder.rmdir)
+    result = await call(run_command, context, command="echo $A; pwd")
+    note = f"[shell: {folder} is gone; back in {tmp_path}]"
+    assert timeless(result).text == f"{note}\n1\n{tmp_path}\nexit code 0 in T s"
+
+
+async def test_a_cancelled_command_leaves_the_shell_before(context, run_command):
+    await call(run_command, context, command="export A=1")
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(call(run_command, context, command="A=2; cd /; echo on; sleep 300"))
+        await lines(context, 1)
+        running.cancel()
+    assert (await call(run_command, context, command="echo $A; pwd")).text.startswith(f"1\n{context.cwd}\n")
+
+
+async def test_a_question_is_handed_to_the_model_who_answers_it(context, run_command, process):
+    command = "read -p 'Sure? ' answer; echo $answer"
+    result = await call(run_command, context, command=command, pty=True)
+    how = (
+        'It waits for input, and goes on in the background as p1: process(action="send", id="p1", '
+        'text="…\\n") answers, action="kill" ends it.'
+    )
+    assert result == ToolResult(f"Sure?\n{how}", shown=(TextBlock("```\nSure?\n```"),))
+    polled = await call(process, context, action="poll", id="p1")
+    assert polled.text == "p1 is running, and waits for input"
+    result = await call(process, context, action="send", id="p1", text="yes\n", wait=PATIENCE)
+    assert result.text == "yes\nyes\np1 ended: exit code 0"
+    assert context.effects[1] == Effect(
+        "execute", "type into p1", command=f"{command} <<< 'yes\n'", cwd=context.cwd
+    )
+    assert context.asked[1] == (TextBlock(f"Into p1, which runs `{command}`:\n\n```\nyes\n```"),)
+
+
+async def test_what_the_user_refuses_is_not_typed(context, run_command, process):
+    await call(run_command, context, command="cat", background=True)
+    context.refusal = "No."
+    with pytest.raises(Refused):
+        await call(process, context, action="send", id="p1", text="secret\n")
+    assert (await call(process, context, action="poll", id="p1")).text.startswith("p1 is running")
+
+
+async def test_a_question_without_a_free_place_ends_the_command(context, run_command, background):
+    for _ in range(2):
+        await call(run_command, context, command="sleep 300", background=True)
+    with pytest.raises(ToolError, match="2 background processes are running"):
+        await call(run_command, context, command="echo $$ > pid; read answer", pty=True)
+    pid = int(await asyncio.to_thread(Path(context.cwd, "pid").read_text))
+    assert await all_dead(pid)
+
+
+async def test_a_background_process_can_have_a_name(context, run_command, process):
+    result = await call(run_command, context, command="sleep 300", background=True, name="web")
+    assert "in the background as web" in result.text
+    with pytest.raises(ToolError, match="web is running: kill it first"):
+        await call(run_command, context, command="sleep 300", background=True, name="web")
+    await call(process, context, action="kill", id="web")
+    await call(run_command, context, command="sleep 300", background=True, name="web")
+    assert (await call(process, context, action="poll", id="web")).text == "web is running"
+
+
+async def test_a_log_is_read_by_lines(context, run_command, process):
+    await call(run_command, context, command="seq 1 100000")
+    read = await call(process, context, action="read", id="log1", line=50_000, lines=2)
+    assert read == ToolResult(
+        "from line 50000:\n50000\n50001\n", shown=(TextBlock("```\n50000\n50001\n```"),)
+    )
+    read = await call(process, context, action="read", id="log1", line=-2, lines=1)
+    assert read.text == "from line 99999:\n99999\n"
+    assert (
+        await call(process, context, action="read", id="log1", line=200_000)
+    ).text == "There are no such lines."
+
+
+async def test_a_background_process_is_read_by_lines_too(context, run_command, process):
+    await call(run_command, context, command="seq 1 10", background=True)
+    await call(process, context, action="poll", id="p1", wait=PATIENCE)
+    read = await call(process, context, action="read", id="p1", line=-3, lines=2)
+    assert read.text == "from line 8:\n8\n9\n"
+
+
+async def test_a_log_that_is_gone_says_what_to_do(context, run_command, process):
+    result = await call(run_command, context, command="seq 1 100000")
+    await asyncio.to_thread(Path(re.search(r"reads (/\S+\.log)", result.text)[1]).unlink)
+    with pytest.raises(ToolError, match="Run the command again"):
+        await call(process, context, action="read", id="log1")
+
+
+async def test_a_shell_in_the_terminal_of_an_editor_says_that_nothing_lasts(tmp_path, run_command):
+    terminal = Terminal(status=ExitStatus(0))
+    terminal.ended.set()
+    result = await call(run_command, RecordingContext(str(tmp_path), Editor(terminal)), command="cd sub")
+    assert result.text.endswith(
+        "[shell: an editor's terminal has a shell of its own: what this command changed in it does not last]"
+    )
+
+
 @pytest.mark.parametrize(
-    "arguments", [{}, {"command": ""}, {"command": "a", "timeout": 0}, {"command": "a", "timeout": 3601}]
+    "arguments",
+    [
+        {},
+        {"command": ""},
+        {"command": "a", "timeout": 0},
+        {"command": "a", "timeout": 3601},
+        {"command": "a", "name": "a b"},
+    ],
 )
 def test_wrong_arguments_are_refused(run_command, arguments):
     with pytest.raises(ToolError, match="Wrong arguments for run_command"):
@@ -376,3 +537,13 @@ def test_what_is_new_is_found_in_a_shortened_output():
         Output("il"),
         Output(""),
     ]
+
+
+async def test_the_policy_hears_that_a_program_that_is_typed_into_is_not_what_it_is_called(
+    context, run_command, process
+):
+    await call(run_command, context, command="alias cat=sh")
+    await call(run_command, context, command="cat", background=True)
+    await call(process, context, action="send", id="p1", text="exit 3\n", wait=PATIENCE)
+    assert [effect.altered for effect in context.effects] == [(), ("alias cat",), ("alias cat",)]
+    assert (await call(process, context, action="poll", id="p1")).text == "p1 ended: exit code 3"

@@ -58,7 +58,8 @@ def end_tree(tree: Tree, grace: float = TERM_GRACE) -> None:
     Returns when they are gone.
     """
     known = _descendants(tree, {tree.pid})
-    _signal(known, signal.SIGTERM)
+    # The shell first: it would take the death of its child for an end like any other, and go on.
+    _signal(sorted(known, key=lambda pid: pid != tree.pid), signal.SIGTERM)
     _wait_gone(known, grace)
     for _ in range(KILL_ROUNDS):
         # Parents that died no longer lead to their children: who was seen once stays known.
@@ -74,15 +75,20 @@ def end_group(tree: Tree) -> int:
 
     A daemon that made a session of its own stays: that is what daemons do it for.
     """
-    left = _members(tree)
+    left = _same_group(tree)
     _signal(left, signal.SIGTERM)
     _wait_gone(left, TERM_GRACE)
     for _ in range(KILL_ROUNDS):
-        if not (stubborn := _members(tree)):
+        if not (stubborn := _same_group(tree)):
             break
         _signal(stubborn, signal.SIGKILL)
         _wait_gone(stubborn, KILL_WAIT)
     return len(left)
+
+
+def members(tree: Tree) -> set[int]:
+    """All living processes of the command."""
+    return _descendants(tree, {tree.pid})
 
 
 def group_lives(pid: int) -> bool:
@@ -110,7 +116,7 @@ def parse_ps(listing: str) -> list[Entry]:
     return [Entry(int(row[0]), int(row[1]), int(row[2])) for row in rows if not row[3].startswith("Z")]
 
 
-def _members(tree: Tree) -> set[int]:
+def _same_group(tree: Tree) -> set[int]:
     if not (entries := _processes()):
         return _whole_group(tree)
     return {entry.pid for entry in entries if tree.pid in (entry.pid, entry.group, entry.session)}

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import errno
-import os
-import secrets
-import shutil
-import subprocess
 import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 from hermes_acp.policy.effects import Permit
 from hermes_acp.workspace.execution.base import Execution, ExecutionError, Launch
-from hermes_acp.workspace.execution.descendants import MARK, Tree
-from hermes_acp.workspace.execution.guard import Guard
+from hermes_acp.workspace.execution.machine import Machine
 from hermes_acp.workspace.execution.process import Child, LocalProcess
 
 WORKERS = 4
 """Threads that start and end commands: our own, so that a busy pool cannot delay a cancel."""
+
+PROMPT_QUIET = 2.0
+"""Seconds without output after which a command may be waiting for somebody to type."""
 
 NON_INTERACTIVE: Mapping[str, str] = {
     "TERM": "dumb",
@@ -39,14 +37,21 @@ CLOSING = "The command was not started: the server is shutting down."
 
 
 class LocalExecution:
-    """Runs commands of all sessions, with the environment `env` or another one; belongs to one event loop."""
+    """Runs commands of all sessions, with the environment `env` or another one; belongs to one event loop.
 
-    def __init__(self, env: Mapping[str, str]) -> None:
+    Long outputs are kept in the folder `logs`; without one, only as long as this lives. A command that
+    has been `quiet` for so many seconds is looked at whether it waits for input.
+    """
+
+    def __init__(
+        self, env: Mapping[str, str], logs: Path | None = None, *, quiet: float = PROMPT_QUIET
+    ) -> None:
         self._env = {**env, **NON_INTERACTIVE}
+        self._logs = logs
+        self._quiet = quiet
         self._workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="commands")
         self._preparing = threading.Lock()
-        self._shell = ""
-        self._guard: Guard | None = None
+        self._machine: Machine | None = None
         self._running: set[LocalProcess] = set()
         self._abandoned: set[asyncio.Future[Child] | asyncio.Future[None]] = set()
         self._closed = False
@@ -60,7 +65,7 @@ class LocalExecution:
         return await self.start_within(self._env, permit, launch)
 
     async def start_within(self, env: Mapping[str, str], permit: Permit, launch: Launch) -> LocalProcess:
-        """Start a command that sees exactly `env`. Raises `ExecutionError`."""
+        """Start a command whose new shell would see exactly `env`. Raises `ExecutionError`."""
         permit.check_command(launch.command)
         if self._closed:
             raise ExecutionError(CLOSING)
@@ -83,21 +88,21 @@ class LocalExecution:
         self._closed = True
         async with asyncio.TaskGroup() as group:
             for process in self._running:
-                group.create_task(process.kill())
+                group.create_task(_end(process))
         while self._abandoned:
             await asyncio.wait(self._abandoned)
         await asyncio.to_thread(self._close)
 
     def _close(self) -> None:
         self._workers.shutdown()
-        guard, self._guard = self._guard, None
-        if guard is not None:
-            guard.close()
+        machine, self._machine = self._machine, None
+        if machine is not None:
+            machine.close()
 
     def _ended(self, process: LocalProcess) -> None:
         self._running.discard(process)
-        if self._guard is not None:
-            self._guard.remove(process.tree)
+        if self._machine is not None:
+            self._machine.guard.remove(process.tree)
 
     def _started_in_vain(self, starting: asyncio.Future[Child]) -> None:
         self._abandoned.discard(starting)
@@ -108,44 +113,14 @@ class LocalExecution:
 
     def _discard(self, child: Child) -> None:
         child.discard()
-        if self._guard is not None:
-            self._guard.remove(child.tree)
+        if self._machine is not None:
+            self._machine.guard.remove(child.tree)
 
     def _spawn(self, launch: Launch, env: Mapping[str, str]) -> Child:
-        guard = self._prepare()
-        mark = secrets.token_hex(8)
-        try:
-            reading, writing = os.pipe()
-        except OSError as error:
-            raise ExecutionError(f"No command can be started: {error}.") from error
-        try:
-            shell = subprocess.Popen(
-                [self._shell, "-c", "--", launch.command],
-                stdin=subprocess.DEVNULL,
-                stdout=writing,
-                stderr=writing,
-                cwd=launch.cwd,
-                env={**env, MARK: mark},
-                start_new_session=True,
-            )
-        except (OSError, ValueError) as error:
-            os.close(reading)
-            raise ExecutionError(_why(error, launch.cwd)) from error
-        finally:
-            os.close(writing)
-        tree = Tree(shell.pid, mark)
-        guard.add(tree)
-        return Child(shell, tree, reading, launch.background)
-
-    def _prepare(self) -> Guard:
         with self._preparing:
-            if self._guard is None:
-                self._shell = _find_shell(self._env.get("PATH", os.defpath))
-                try:
-                    self._guard = Guard.start(self._env)
-                except OSError as error:
-                    raise ExecutionError(f"No command can be started: {error}.") from error
-            return self._guard
+            if self._machine is None:
+                self._machine = Machine.begin(self._env, self._logs, self._quiet, self._workers)
+        return self._machine.spawn(launch, env)
 
 
 class _Surrounded:
@@ -163,15 +138,7 @@ class _Surrounded:
         """Nothing: what runs belongs to the machine's execution."""
 
 
-def _find_shell(path: str) -> str:
-    return shutil.which("/bin/bash") or shutil.which("bash", path=path) or "/bin/sh"
-
-
-def _why(error: OSError | ValueError, cwd: str) -> str:
-    if isinstance(error, ValueError):
-        return f"The command cannot be passed to the shell ({error}): leave out NUL characters."
-    if error.errno == errno.E2BIG:
-        return "The command is too long for the system: write it to a script file and run that."
-    if error.filename == cwd:
-        return f"The working directory {cwd} cannot be entered ({error.strerror}): choose another one."
-    return f"The command could not be started: {error}."
+async def _end(process: LocalProcess) -> None:
+    await process.kill()
+    # The worker that writes the log has to come to its end before the workers do.
+    await process.output()

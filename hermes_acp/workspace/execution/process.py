@@ -1,14 +1,16 @@
 """One running command: reads its pipe as it fills, notices its end, and ends what belongs to it.
 
 Reading never waits for a reader: a command must not stall because a window is slow, so output that
-nobody takes is dropped from its oldest end once the backlog is full.
+nobody takes is dropped from its oldest end once the backlog is full. It waits for the log alone.
 """
 
 from __future__ import annotations
 
 import asyncio
 import codecs
+import contextlib
 import fcntl
+import functools
 import os
 import signal
 import subprocess
@@ -18,9 +20,16 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 
 from hermes_acp.events import ExitStatus
-from hermes_acp.workspace.execution.base import Output
+from hermes_acp.policy.effects import Permit
+from hermes_acp.workspace.execution.base import ExecutionError, Launch, Output, ShellLost, typed
 from hermes_acp.workspace.execution.descendants import Tree, end_group, end_tree, group_lives
+from hermes_acp.workspace.execution.ends import Ends
 from hermes_acp.workspace.execution.exits import watch_exit
+from hermes_acp.workspace.execution.keyboard import Keyboard
+from hermes_acp.workspace.execution.log import CommandLog
+from hermes_acp.workspace.execution.prompts import waits_for_input
+from hermes_acp.workspace.execution.reporting import Reporting
+from hermes_acp.workspace.execution.shell_state import ShellState
 from hermes_acp.workspace.execution.transcript import Backlog, Transcript
 
 PIPE_BYTES = 256 * 1024
@@ -44,17 +53,23 @@ REAP_TIMEOUT = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """A shell that was just started, and the reading end of its pipe."""
+    """A shell that was just started, and what connects us with it."""
 
+    launch: Launch
     shell: subprocess.Popen[bytes]
     tree: Tree
-    pipe: int
-    background: bool
+    ends: Ends
+    log: CommandLog
+    quiet: float
+    """Seconds without output after which it may be waiting for somebody to type."""
+    reporting: Reporting | None = None
 
     def discard(self) -> None:
         """End it unread; blocks until it is gone."""
         end_tree(self.tree)
-        os.close(self.pipe)
+        self.ends.close()
+        if self.reporting is not None:
+            self.reporting.pipe.discard()
         self.shell.wait()
 
 
@@ -69,14 +84,18 @@ class LocalProcess:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._transcript = Transcript()
         self._backlog = Backlog()
+        self._keyboard = None if child.ends.input is None else Keyboard(child.ends)
         self._news = asyncio.Event()
         self._ended = asyncio.Event()
         self._status: ExitStatus | None = None
         self._pipe_open = True
         self._killed = False
         self._grace_until = 0.0
-        _make_readable(child.pipe)
-        self._loop.add_reader(child.pipe, self._read)
+        self._quiet_since = self._loop.time()
+        _make_readable(child.ends.output)
+        self._loop.add_reader(child.ends.output, self._read)
+        if child.reporting is not None:
+            child.reporting.pipe.listen()
         watch_exit(child.shell, self._shell_ended)
 
     @property
@@ -94,7 +113,8 @@ class LocalProcess:
         return _Chunks(self._next_chunk)
 
     async def output(self) -> Output:
-        """The output so far: its head and its tail."""
+        """The output so far: its head and its tail; the log holds as much when this returns."""
+        await self._child.log.settled()
         return self._transcript.output()
 
     def exit(self) -> ExitStatus | None:
@@ -127,6 +147,57 @@ class LocalProcess:
         """Kill it when it still runs; nothing else is held."""
         await self.kill()
 
+    @property
+    def log(self) -> str | None:
+        """The file with the whole output, None while that is short."""
+        return self._child.log.path
+
+    @property
+    def log_problem(self) -> str:
+        """Why the log is not complete; empty while it is."""
+        return self._child.log.problem
+
+    @property
+    def takes_input(self) -> bool:
+        """Whether something can be sent now."""
+        return self._status is None and self._keyboard is not None and self._keyboard.open
+
+    async def send(self, permit: Permit, text: str) -> None:
+        """Type `text`. Raises `ExecutionError` when the command does not take it."""
+        permit.check_command(typed(self._child.launch.command, text))
+        if self._keyboard is None or self._status is not None:
+            raise ExecutionError("The command takes no input: it has ended, or was started without any.")
+        self._quiet_since = self._loop.time()
+        await self._keyboard.type(text)
+
+    async def asks(self) -> bool:
+        """Whether it has been quiet for a while and waits for input."""
+        if not self.takes_input or self._loop.time() - self._quiet_since < self._child.quiet:
+            return False
+        last = self._transcript.output().text.rpartition("\n")[2]
+        channel, unfinished = self._child.ends.channel, bool(last.strip())
+        look = functools.partial(waits_for_input, self.tree, channel, unfinished=unfinished)
+        return await self._loop.run_in_executor(self._workers, look) and self.takes_input
+
+    async def asked(self) -> bool:
+        """Wait until it asks for input; False when it ended, or cannot be given any."""
+        while self.takes_input:
+            if await self.asks():
+                return True
+            quiet = self._loop.time() - self._quiet_since
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(max(self._child.quiet / 2, self._child.quiet - quiet)):
+                    await self._ended.wait()
+        return False
+
+    async def left(self) -> ShellState:
+        """The shell as the command left it. Raises `ShellLost`."""
+        if self._child.reporting is None:
+            raise ShellLost("it was not asked for a report")
+        if self._status is None or self._status.code is None:
+            raise ShellLost("its shell was killed")
+        return await self._loop.run_in_executor(self._workers, self._child.reporting.state)
+
     async def _next_chunk(self) -> str | None:
         while not (text := self._backlog.take()):
             if self._status is not None:
@@ -138,16 +209,31 @@ class LocalProcess:
     def _read(self) -> bool:
         """Take what one read gives; False when there is nothing to take now."""
         try:
-            data = os.read(self._child.pipe, PIPE_BYTES)
+            data = os.read(self._child.ends.output, PIPE_BYTES)
         except BlockingIOError:
             return False
+        except OSError:
+            # What the end of a terminal looks like when nobody has it open any more.
+            data = b""
         if not data:
             self._close_pipe()
             return False
+        self._keep(data)
         self._receive(self._decoder.decode(data))
         return True
 
+    def _keep(self, data: bytes) -> None:
+        """Write to the log; when that falls behind, what comes waits in the pipe."""
+        self._child.log.add(data, self._resume)
+        if self._child.log.full:
+            self._loop.remove_reader(self._child.ends.output)
+
+    def _resume(self) -> None:
+        if self._pipe_open:
+            self._loop.add_reader(self._child.ends.output, self._read)
+
     def _receive(self, text: str) -> None:
+        self._quiet_since = self._loop.time()
         self._transcript.add(text)
         self._backlog.add(text)
         self._news.set()
@@ -160,8 +246,8 @@ class LocalProcess:
     def _close_pipe(self) -> None:
         if self._pipe_open:
             self._pipe_open = False
-            self._loop.remove_reader(self._child.pipe)
-            os.close(self._child.pipe)
+            self._loop.remove_reader(self._child.ends.output)
+            os.close(self._child.ends.output)
 
     def _shell_ended(self) -> None:
         self._child.shell.poll()
@@ -173,7 +259,7 @@ class LocalProcess:
         self._drain()
         if self._killed or not (self._pipe_open or group_lives(self.tree.pid)):
             self._finish()
-        elif self._child.background:
+        elif self._child.launch.background:
             self._loop.call_later(BACKGROUND_POLL, self._settle)
         elif self._loop.time() < self._grace_until:
             self._loop.call_later(LEFTOVER_POLL, self._settle)
@@ -195,9 +281,14 @@ class LocalProcess:
         if rest := self._decoder.decode(b"", final=True):
             self._receive(rest)
         self._status = _status(self._child.shell.returncode)
+        if self._keyboard is not None:
+            self._keyboard.close()
+        if self._child.reporting is not None:
+            self._child.reporting.pipe.finish()
+            self._workers.submit(self._child.reporting.pipe.remove)
         self._ended.set()
         self._news.set()
-        self._on_ended(self)
+        self._child.log.close(functools.partial(self._on_ended, self))
 
 
 class _Chunks:
