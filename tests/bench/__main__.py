@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.bench import commands, workspace
 from tests.bench.client import Agent, Message, Model, is_chunk
 
 AGENT = [str(Path(sys.executable).with_name("hermes-editor")), "acp"]
@@ -286,6 +287,14 @@ def main() -> None:
             bench.row("memory before and after 1,000 turns more", f"{before:.0f}, {agent.memory():.0f} MiB")
         crowd(bench)
         bench.model.close()
+        commands.commands(bench, _folder(bench, "commands"))
+        workspace.worktrees(bench, _folder(bench, "worktrees"))
+
+
+def _folder(bench: Bench, name: str) -> Path:
+    folder = bench.root / name
+    folder.mkdir()
+    return folder
 
 
 if __name__ == "__main__":
