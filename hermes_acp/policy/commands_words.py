@@ -177,6 +177,9 @@ def _braces(chars: list[_Char]) -> list[list[_Char]]:
         if len(expanded) > BRACE_WORDS:
             raise _Unclear("its braces make too many words")
         if len(expanded) == len(words):
+            if len(words) > 1 and not all(words):
+                # The shell drops an empty word that nobody quoted.
+                raise _Unclear("its braces are not usual")
             return expanded
         words = expanded
     raise _Unclear("its braces are too many")

@@ -89,6 +89,8 @@ def test_what_depends_on_the_surroundings_is_marked(source: str, field: Field) -
             "{a,{b,c}}",
             "{1..1000}",
             "{01..03}",
+            "{,}",
+            '{"",a}',
             "x=~/a",
             "#a",
             "{a,b,c,d}" * 5,

@@ -387,7 +387,7 @@ async def test_a_newer_program_takes_over_while_a_turn_goes_on_to_its_end(served
     reader, writer = await served.window()
     served.work.running = 1
     assert await served.say(greeting(served.folders, version="99.0.0")) == b"outdated\n"
-    await until(lambda: served.work.handed_over)
+    await until(lambda: served.listener.socket.fileno() < 0)
     async with serving(served.folders) as successor:
         await successor.window()
         writer.write(b"old")

@@ -244,7 +244,7 @@ async def test_without_a_terminal_the_output_comes_as_content(connect: Connect) 
         assert await editor.prompt(session, "run it") == "end_turn"
         call = editor.last_call(session)
         [content] = call["content"]
-        assert content["content"]["text"] == "```\none\ntwo\n```"
+        assert content["content"]["text"].startswith("```\none\ntwo\n```\nexit code 3 in ")
         assert not editor.desk.requests("terminal/create")
 
 
