@@ -45,6 +45,8 @@ LATE = {
     "cli/server.py": "the whole server: only to run it",
     "endpoint.py": "the start of a server: only when none runs; cryptography: only without Unix sockets",
     "llm/choice.py": "the clients of models: when one is opened, in a thread",
+    "policy/injection.py": "tables and patterns: at the first scan, in a thread",
+    "policy/secrets.py": "the same: at the first redaction",
     "policy/commands.py": "the parser: at the first command, in a thread",
     "storage/integrity.py": "what reads damaged files: when there is one, in SQLite's thread",
     "shim.py": "everything: the descriptors have to be safe first",

@@ -1,21 +1,23 @@
-"""`hermes-editor policy`: show the rules that were learned, take one back, explain and test verdicts."""
+"""`hermes-editor policy`: rules that were learned, verdicts on commands, places and secrets in texts."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
 import contextlib
+import functools
 import json
 import os
-import sys
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import BinaryIO, Literal, cast
+from typing import Literal
 
 from hermes_acp import config
-from hermes_acp.cli.command import Subparsers, fail, table
+from hermes_acp.cli import policy_texts
+from hermes_acp.cli.command import SUCCESS, Subparsers, fail, table
+from hermes_acp.cli.policy_lines import BadLineError, Fields, answer
 from hermes_acp.policy.commands import Consequence, Place, classify
 from hermes_acp.policy.effects import Effect
 from hermes_acp.policy.gate import judge
@@ -49,7 +51,7 @@ def register(subparsers: Subparsers) -> None:
     _add_all(parser, no=False)
     parser.set_defaults(run=run, action="list", subject="")
     actions = parser.add_subparsers(
-        dest="action", metavar="list | revoke ID | explain COMMAND | test --jsonl FILE"
+        dest="action", metavar="list | revoke ID | explain COMMAND | test|scan|redact --jsonl FILE"
     )
     # Both levels take the options; SUPPRESS keeps the inner level from undoing the outer one.
     listing = actions.add_parser("list", help="the rules of this project (the default)")
@@ -64,10 +66,13 @@ def register(subparsers: Subparsers) -> None:
     test = actions.add_parser("test", help="the verdicts on many commands, in mode ask and without rules")
     test.add_argument("--jsonl", dest="subject", metavar="FILE", required=True, help=_TEST_HELP)
     test.add_argument("--cwd", metavar="DIR", default=argparse.SUPPRESS, help="for lines without a cwd")
+    policy_texts.register(actions)
 
 
 def run(args: argparse.Namespace, env: Mapping[str, str]) -> int:
     """Do what the arguments say: 0, or 1 with a sentence on stderr. Raises `config.ConfigError`."""
+    if args.action in ("scan", "redact"):
+        return policy_texts.run(args)
     request = _Request(
         action=args.action or "list",
         subject=args.subject,
@@ -173,36 +178,10 @@ async def _explain(request: _Request, store: Rules | None, settings: config.Sett
 
 def _test(request: _Request) -> int:
     """One answer for each line, in the order of the lines; a bad line does not end it."""
-    try:
-        with contextlib.ExitStack() as stack:
-            source = sys.stdin.buffer
-            if request.subject != "-":
-                source = stack.enter_context(Path(request.subject).open("rb"))
-            for number, line in enumerate(_lines(source), start=1):
-                if line.strip():
-                    print(json.dumps(_tested(line, number, request.cwd)), flush=True)
-    except OSError as error:
-        return fail(f"{visible(request.subject)} cannot be read: {error.strerror}.")
-    return 0
+    return answer(request.subject, LINE_BYTES, functools.partial(_tested, request.cwd), bad=SUCCESS)
 
 
-def _lines(source: BinaryIO) -> Iterable[bytes]:
-    """The lines; of one that is too long only a beginning that is no JSON."""
-    while line := source.readline(LINE_BYTES):
-        if len(line) == LINE_BYTES and not line.endswith(b"\n"):
-            while (rest := source.readline(LINE_BYTES)) and not rest.endswith(b"\n"):
-                pass
-        yield line
-
-
-def _tested(line: bytes, number: int, cwd: str) -> dict[str, object]:
-    try:
-        row = cast("object", json.loads(line))
-    except (ValueError, RecursionError):
-        return {"id": None, "error": f"Line {number} is not JSON in UTF-8, or is too long."}
-    if not isinstance(row, dict):
-        return {"id": None, "error": f"Line {number} is no JSON object."}
-    fields = cast("dict[str, object]", row)
+def _tested(cwd: str, fields: Fields) -> Fields:
     command, place = fields.get("command"), fields.get("cwd", cwd)
     try:
         # One path for both, so that a folder that does not exist is a workspace as well.
@@ -210,11 +189,9 @@ def _tested(line: bytes, number: int, cwd: str) -> dict[str, object]:
     except (OSError, ValueError):
         root = ""
     if not isinstance(command, str) or not root:
-        wanted = "`command` has to be a text, and `cwd` a path"
-        return {"id": fields.get("id"), "error": f"Line {number}: {wanted}."}
+        raise BadLineError("`command` has to be a text, and `cwd` a path")
     judgement = classify(command, Place(root, (root,)))
     return {
-        "id": fields.get("id"),
         "verdict": judgement.decision,
         "reason": judgement.reason,
         "effects": _effects(judgement.effects),
