@@ -45,7 +45,7 @@ test: $(READY)
 	$(BIN)/pytest
 
 # What runs inside one process; the other folders start programs.
-UNIT := tests/agent tests/llm tests/policy tests/server tests/storage tests/test_sizes.py
+UNIT := tests/agent tests/llm tests/memory tests/policy tests/server tests/storage tests/test_sizes.py
 
 unit: $(READY)
 	$(BIN)/pytest -n auto --dist loadfile -m "not slow" $(UNIT)

@@ -214,11 +214,17 @@ class SessionStarted:
 
 @dataclass(frozen=True, slots=True)
 class TurnStarted:
-    """The user's message was accepted and its turn begins. `client` names the window it came from."""
+    """The user's message was accepted and its turn begins. `client` names the window it came from.
+
+    A turn `aside` is a command about the conversation, and no part of it. `speaker` names who said it
+    where that is not the user of this machine: in imported conversations.
+    """
 
     message_id: str
     content: tuple[Block, ...]
     client: str = ""
+    aside: bool = False
+    speaker: str = ""
     type: Literal["turn_started"] = "turn_started"
 
 
@@ -236,7 +242,8 @@ class Steered:
 class MessageCompleted:
     """One whole answer of the model. `text` and `thought` equal the deltas that came before it.
 
-    `opaque` is provider state that has to go back unchanged (thinking signatures), as JSON text.
+    `opaque` is provider state that has to go back unchanged (thinking signatures), as JSON text;
+    `speaker` names who said it where that was no model of ours.
     """
 
     message_id: str
@@ -244,6 +251,7 @@ class MessageCompleted:
     thought: str = ""
     tool_calls: tuple[ToolRequest, ...] = ()
     opaque: str | None = None
+    speaker: str = ""
     type: Literal["message_completed"] = "message_completed"
 
 

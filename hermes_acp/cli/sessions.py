@@ -10,7 +10,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict
 
 from hermes_acp import config
-from hermes_acp.cli import sessions_delete, sessions_export, sessions_search, sessions_server
+from hermes_acp.cli import (
+    sessions_delete,
+    sessions_export,
+    sessions_import,
+    sessions_search,
+    sessions_server,
+)
 from hermes_acp.cli.command import SUCCESS, Subparsers, fail, table
 from hermes_acp.cli.conversation import markdown
 from hermes_acp.cli.screen import tolerate
@@ -29,7 +35,7 @@ def register(subparsers: Subparsers) -> None:
     """Add the command's arguments."""
     parser = subparsers.add_parser("sessions", help="list, show, search, export and delete conversations")
     parser.set_defaults(cwd=None, limit=LIMIT, json=False)
-    actions = parser.add_subparsers(dest="action", metavar="list | show | search | export | delete")
+    actions = parser.add_subparsers(dest="action", metavar="list | show | search | export | import | delete")
     listing = actions.add_parser("list", help="the newest first (the default)")
     listing.add_argument("--cwd", metavar="DIR", help="only those of this folder")
     listing.add_argument("--limit", type=int, default=LIMIT, metavar="N", help=f"how many (default {LIMIT})")
@@ -39,6 +45,7 @@ def register(subparsers: Subparsers) -> None:
     show.add_argument("--json", action="store_true", help="print JSON")
     sessions_search.register(actions)
     sessions_export.register(actions)
+    sessions_import.register(actions)
     sessions_delete.register(actions)
 
 
@@ -89,5 +96,6 @@ ACTIONS: dict[str, Action] = {
     "show": _show,
     "search": sessions_search.run,
     "export": sessions_export.run,
+    "import": sessions_import.run,
     "delete": sessions_delete.run,
 }

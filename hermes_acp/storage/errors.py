@@ -65,6 +65,11 @@ def explain(path: Path, error: BaseException) -> str:
         return f"The disk is full: {path} could not be written. Free some space and try again."
     if code(error) in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM) or "Read-only" in text or "ermi" in text:
         return f"{path} cannot be written ({text}). Check the permissions of its folder."
+    if "no such module: fts5" in text:
+        return (
+            f"{path} cannot be used: the SQLite of this Python lacks FTS5, the full-text search. "
+            "Install hermes-editor with another Python, such as the one of python.org or of uv."
+        )
     if "Too many open files" in text:
         return f"{path} cannot be opened: too many files are open. Close some sessions, then try again."
     if code(error) == sqlite3.SQLITE_IOERR:

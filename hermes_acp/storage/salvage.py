@@ -25,6 +25,8 @@ FORMAT = slice(18, 20)
 FREE_PAGES = slice(32, 40)
 RENUMBERED = slice(60, 64)
 VALID_FOR = slice(92, 96)
+ON_FIRST_PAGE = "0004_isolation.sql"
+"""The last migration whose tables are still described on the first page; those behind it can be made anew."""
 COUNTS = 1 << 31
 """The `user_version` is smaller."""
 
@@ -65,8 +67,9 @@ def rebuild(path: Path, backup: Path | None, draft: Path) -> Found:
     """Write all that is readable to the new file `draft`. Raises `sqlite3.Error` and `OSError`."""
     with files.new(draft) as target:
         target.execute("PRAGMA journal_mode = MEMORY")
-        schema.migrate(target, draft)
+        schema.migrate(target, draft, ON_FIRST_PAGE)
         blank = draft.read_bytes()[:PAGE]
+        schema.migrate(target, draft)
         triggers = target.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'").fetchall()
         for name, _ in triggers:
             # What they do has been done in the damaged file.

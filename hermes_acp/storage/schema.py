@@ -34,9 +34,14 @@ def pending(connection: sqlite3.Connection, path: Path) -> list[str]:
     return list(known[len(applied) :])
 
 
-def migrate(connection: sqlite3.Connection, path: Path) -> None:
-    """Apply what is pending, each migration in a transaction of its own. Needs the writers' lock."""
+def migrate(connection: sqlite3.Connection, path: Path, last: str | None = None) -> None:
+    """Apply what is pending, up to `last`, each migration in a transaction of its own.
+
+    Needs the writers' lock.
+    """
     for name in pending(connection, path):
+        if last is not None and name > last:
+            break
         text = (resources.files("hermes_acp.storage.migrations") / name).read_text("utf-8")
         record = f"INSERT INTO migrations VALUES ('{name}', {time.time()})"
         try:

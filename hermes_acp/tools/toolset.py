@@ -7,21 +7,27 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 from hermes_acp.events import Notice
+from hermes_acp.memory.recall import Recall
 from hermes_acp.tools import ask, files, patch, plan, search
 from hermes_acp.tools.background import BackgroundProcesses
 from hermes_acp.tools.base import Tool, ToolSource
 from hermes_acp.tools.git import git_tools
+from hermes_acp.tools.recall import recall_tools
 from hermes_acp.tools.terminal import DEFAULT_TIMEOUT, terminal_tools
 
 
 class Toolset:
-    """What one session can do (`tools.base.SessionTools`); `env` is the environment for git."""
+    """What one session can do (`tools.base.SessionTools`); `env` is the environment for git.
+
+    With the `history` of its project it recalls what was said there.
+    """
 
     def __init__(
         self,
         source: ToolSource | None = None,
         command_timeout: float = DEFAULT_TIMEOUT,
         env: Mapping[str, str] = MappingProxyType({}),
+        history: Recall | None = None,
     ) -> None:
         self._source = source
         self._background = BackgroundProcesses()
@@ -31,6 +37,7 @@ class Toolset:
             *search.TOOLS,
             *terminal_tools(self._background, command_timeout),
             *git_tools(env),
+            *(recall_tools(history) if history is not None else ()),
             *plan.TOOLS,
             *ask.TOOLS,
         )

@@ -1,0 +1,51 @@
+"""The history of a project, as the commands about what was said know it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from hermes_acp import config
+from hermes_acp.cli.screen import one_line
+from hermes_acp.workspace import identity
+from hermes_acp.workspace.project import Project, find_project
+from hermes_acp.workspace.registry import Registry
+
+
+class NoFolder(Exception):
+    """What was typed is no folder; `str()` says so."""
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """A folder and the names by which sessions know its project, the one for new sessions first."""
+
+    cwd: str
+    real_cwd: str
+    names: tuple[str, ...]
+
+
+async def of_folder(typed: str | None, paths: config.Paths) -> History:
+    """The history of the project of a folder, of this one when none was typed.
+
+    Raises `NoFolder` and `StorageError`.
+    """
+    cwd = await asyncio.to_thread(os.path.abspath, typed or ".")
+    real_cwd = await asyncio.to_thread(os.path.realpath, cwd)
+    if not await asyncio.to_thread(Path(real_cwd).is_dir):
+        raise NoFolder(f"{one_line(cwd)} is not a folder.")
+    place = await find_project(real_cwd)
+    names = await asyncio.to_thread(_names, place, Registry(paths.projects))
+    return History(cwd, real_cwd, names)
+
+
+def _names(place: Project, registry: Registry) -> tuple[str, ...]:
+    record = identity.recognised(place, registry)
+    if record is None:
+        return (place.key,)
+    others = {name for other in registry.all() if other.id != record.id for name in (other.id, *other.keys)}
+    # Where it lived, another project may live now.
+    former = (key for key in record.former if key not in others)
+    return tuple(dict.fromkeys((place.key, record.id, *record.keys, *former)))

@@ -1,0 +1,1 @@
+"""Conversations from elsewhere: what their files say, and how they become sessions."""

@@ -1,0 +1,240 @@
+"""Recall: what was said in the sessions of a project, found by a question as it is typed."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from hermes_acp.memory import dates, ranking, words
+from hermes_acp.memory.ranking import Signals, Term
+from hermes_acp.memory.words import Word
+from hermes_acp.storage import recall_words
+from hermes_acp.storage.read_only import ReadOnlyDatabase
+from hermes_acp.storage.recall_index import RecallIndex
+from hermes_acp.storage.recall_passages import Kind
+from hermes_acp.storage.recall_reader import (
+    EVERYTHING,
+    Found,
+    Range,
+    Reader,
+    Scope,
+    reading,
+    session_range,
+)
+
+LIMIT = 10
+"""Results when no other number is asked for."""
+LIMIT_AT_MOST = 1_000
+"""Results of one question at most."""
+QUESTION_CHARS = 10_000
+"""Characters of a question that are read."""
+OCCURRENCES = 30_000
+"""Places of one word that are looked at; a word with more says next to nothing."""
+RELATED_OCCURRENCES = 5_000
+"""Related words that occur more often than this are no sign of anything."""
+CANDIDATES = 150
+"""Passages that are ranked with their neighbours."""
+CANDIDATES_IN_PERIOD = 2_000
+"""Passages among which those of a period that is named are found, to be ranked as well."""
+UNWORDED = 1_000
+"""Passages that a question stands for which has no word of its own."""
+SESSIONS_WITH_FILE = 500
+"""Sessions in which a file is looked for."""
+AROUND_PASSAGES = 200
+"""Passages of one look around a hit."""
+
+T = TypeVar("T")
+
+_WHEN = re.compile(r"\b(?:when|how long|how old|what (?:date|day|month|year|time))\b", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """What results are limited to: sessions that name `file`, one session, kinds, a time.
+
+    `since` is included, `until` is not; both in seconds since the epoch.
+    """
+
+    session_id: str | None = None
+    file: str | None = None
+    kinds: tuple[Kind, ...] = ()
+    since: float | None = None
+    until: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A result and how good it is; scores compare only within one answer."""
+
+    found: Found
+    score: float
+
+
+class Recall:
+    """Answers questions from the index of `database`; all methods raise `StorageError`.
+
+    `projects` are the names by which sessions know the project; None searches all projects together.
+    With an `index`, each answer knows all that is on disk by then.
+    """
+
+    def __init__(
+        self, database: ReadOnlyDatabase, projects: Sequence[str] | None, index: RecallIndex | None = None
+    ) -> None:
+        self._database = database
+        self._projects = projects
+        self._index = index
+
+    async def answer(self, question: str, limit: int = LIMIT, only: Filter = Filter()) -> list[Hit]:
+        """The best results, best first, at most `limit`."""
+        return (await self.answers([question], limit, only))[0]
+
+    async def answers(
+        self, questions: Sequence[str], limit: int = LIMIT, only: Filter = Filter()
+    ) -> list[list[Hit]]:
+        """The results of each question, with one opening of the database."""
+
+        def look(reader: Reader) -> list[list[Hit]]:
+            scope = _scope(reader, self._projects, only)
+            return [answer(reader, scope, question, limit) for question in questions]
+
+        return await self._read(look)
+
+    async def around(self, session_id: str, seq: int, reach: int = 5) -> list[Found]:
+        """What stands near an event of a session of the project, in order; empty when it is not known."""
+
+        def look(reader: Reader) -> list[Found]:
+            session = reader.session(session_id)
+            if session is None or not _covers(_ranges(reader, self._projects), session):
+                return []
+            return reader.around(session, seq - reach, seq + reach, AROUND_PASSAGES)
+
+        return await self._read(look)
+
+    async def _read(self, look: Callable[[Reader], T]) -> T:
+        if self._index is not None:
+            await self._index.catch_up()
+        return await reading(self._database, look)
+
+
+def answer(reader: Reader, scope: Scope, question: str, limit: int) -> list[Hit]:
+    """The best results for a question; blocks. Raises `sqlite3.Error`."""
+    first = reader.first()
+    if first is None or not scope.ranges or limit < 1:
+        return []
+    question = question[:QUESTION_CHARS]
+    typed = words.content(question)
+    names = frozenset(word.text for word in typed if _speaks(reader, scope, word))
+    periods = tuple(dates.periods(question, time.time(), first))
+    mentions = _places(reader, scope, tuple(sorted(names)), OCCURRENCES) if names else ()
+    signals = Signals(names, frozenset(mentions), periods, bool(_WHEN.search(question)))
+    terms = _terms(reader, scope, [word for word in typed if word.text not in names], signals)
+    order = _ordered(reader, scope, terms, signals)
+    best = dict(order[: min(limit, LIMIT_AT_MOST)])
+    return [Hit(found, round(best[found.place], 4)) for found in reader.texts(list(best))]
+
+
+def _ordered(
+    reader: Reader, scope: Scope, terms: Sequence[Term], signals: Signals
+) -> list[tuple[int, float]]:
+    """All places worth showing, best first, each event once."""
+    chosen = _candidates(reader, terms, signals)
+    near = ranking.neighbourhood(chosen)
+    # Their neighbours, too, for the length of their windows.
+    measures = reader.measures(ranking.neighbourhood(near))
+    order = ranking.ranked(terms, measures, reader.speakers(near), signals)
+    return ranking.distinct(
+        ((place, score) for place, score in order if place in near and scope.covers(measures[place])),
+        measures,
+    )
+
+
+def _terms(reader: Reader, scope: Scope, typed: Sequence[Word], signals: Signals) -> list[Term]:
+    """The words with their places; where none occurs, what begins like them, or is near to the question."""
+    if words.is_about_saying(typed) and (signals.names or signals.periods):
+        typed = ()
+    total = reader.count(scope.ranges)
+    found = [_term(reader, scope, word, total) for word in typed]
+    terms = [item for item in found if item.weight > 0]
+    if not terms:
+        begun = (
+            reader.places(recall_words.match_beginning(words.beginning(word.text)), scope, OCCURRENCES)
+            for word in typed
+        )
+        terms = [ranking.term(places, (), total) for places in begun if places]
+    return terms or [Term(1.0, frozenset(_unworded(reader, scope, signals)), frozenset())]
+
+
+def _term(reader: Reader, scope: Scope, word: Word, total: int) -> Term:
+    exact = _places(reader, scope, word.forms, OCCURRENCES)
+    if len(exact) >= OCCURRENCES:
+        # Cut short, and as good as everywhere.
+        return Term(0.0, frozenset(), frozenset())
+    related = _places(reader, scope, word.related, RELATED_OCCURRENCES) if word.related else []
+    return ranking.term(exact, related if len(related) < RELATED_OCCURRENCES else (), total)
+
+
+def _unworded(reader: Reader, scope: Scope, signals: Signals) -> list[int]:
+    """What a question without a word of its own can mean: all that a person said, or in a period, or both."""
+    if not signals.periods:
+        return _said_by(reader, scope, signals.names, UNWORDED)
+    parts = [scope.during(period.start, period.end) for period in signals.periods]
+    said = [place for part in parts for place in _said_by(reader, part, signals.names, UNWORDED)]
+    return said or [place for part in parts for place in reader.within(part, UNWORDED)]
+
+
+def _said_by(reader: Reader, scope: Scope, names: Iterable[str], limit: int) -> list[int]:
+    return [
+        place
+        for name in sorted(names)
+        for place in reader.places(recall_words.match_speaker(name), scope, limit)
+    ]
+
+
+def _candidates(reader: Reader, terms: Sequence[Term], signals: Signals) -> list[int]:
+    """The best by their own words; of a period that is named, the best in it as well."""
+    scores = ranking.scores(terms)
+    chosen = ranking.best(scores, CANDIDATES_IN_PERIOD if signals.periods else CANDIDATES)
+    inside = {
+        place for period in signals.periods for place in reader.during(chosen, period.start, period.end)
+    }
+    return chosen[:CANDIDATES] + [place for place in chosen[CANDIDATES:] if place in inside][:CANDIDATES]
+
+
+def _places(reader: Reader, scope: Scope, alternatives: tuple[str, ...], limit: int) -> list[int]:
+    return reader.places(recall_words.match(alternatives), scope, limit)
+
+
+def _speaks(reader: Reader, scope: Scope, word: Word) -> bool:
+    return bool(reader.places(recall_words.match_speaker(word.text), scope, 1))
+
+
+# --- where to look -------------------------------------------------------------------------------
+
+
+def _scope(reader: Reader, projects: Sequence[str] | None, only: Filter) -> Scope:
+    ranges = _ranges(reader, projects)
+    if only.session_id is not None:
+        session = reader.session(only.session_id)
+        ranges = (session,) if session is not None and _covers(ranges, session) else ()
+    scope = Scope(ranges)
+    if only.file is not None:
+        places = reader.places(recall_words.match_phrase(only.file), scope, OCCURRENCES)
+        sessions = dict.fromkeys(session_range(place) for place in places)
+        scope = Scope(tuple(sessions)[:SESSIONS_WITH_FILE])
+    return replace(
+        scope,
+        kinds=only.kinds or scope.kinds,
+        since=scope.since if only.since is None else only.since,
+        until=scope.until if only.until is None else only.until,
+    )
+
+
+def _ranges(reader: Reader, projects: Sequence[str] | None) -> tuple[Range, ...]:
+    return (EVERYTHING,) if projects is None else reader.projects(projects)
+
+
+def _covers(ranges: Sequence[Range], session: Range) -> bool:
+    return any(item.first <= session.first and session.last <= item.last for item in ranges)

@@ -1,0 +1,220 @@
+"""Looks things up in the recall index: where words occur, and what stands there. Reads only."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar, cast
+
+import orjson
+
+from hermes_acp.storage.read_only import ReadOnlyDatabase
+from hermes_acp.storage.recall_index import PROJECT_SHIFT, SESSION_SHIFT
+from hermes_acp.storage.recall_passages import Kind
+
+LAST = (1 << 63) - 1
+
+NUMBERS = (
+    "SELECT number FROM recall_projects WHERE project IN (SELECT value FROM json_each(?)) ORDER BY number"
+)
+SESSION = "SELECT project, number FROM recall_sessions WHERE session_id = ?"
+COUNT = """
+SELECT coalesce(sum(passages), 0) FROM recall_sessions
+WHERE (project << 44) | (number << 22) BETWEEN ? AND ?
+"""
+FIRST = "SELECT min(at) FROM recall_passages"
+FOUND = "SELECT rowid FROM recall WHERE recall MATCH ? AND rowid BETWEEN ? AND ? LIMIT ?"
+# CROSS: the index first, then the time and kind of what it finds.
+FOUND_FILTERED = """
+SELECT recall.rowid FROM recall CROSS JOIN recall_passages ON place = recall.rowid
+WHERE recall MATCH ?1 AND recall.rowid BETWEEN ?2 AND ?3 AND at >= ?5 AND at < ?6
+    AND kind IN (SELECT value FROM json_each(?7))
+LIMIT ?4
+"""
+WITHIN = """
+SELECT place FROM recall_passages
+WHERE at >= ?5 AND at < ?6 AND +place BETWEEN ?2 AND ?3 AND kind IN (SELECT value FROM json_each(?7))
+ORDER BY at DESC LIMIT ?4
+"""
+DURING = """
+SELECT place FROM recall_passages WHERE place IN (SELECT value FROM json_each(?)) AND at >= ? AND at < ?
+"""
+MEASURES = """
+SELECT place, seq, at, kind, speaker, words, traits FROM recall_passages
+WHERE place IN (SELECT value FROM json_each(?))
+"""
+SPEAKERS = "SELECT session, speaker FROM recall_speakers WHERE session IN (SELECT value FROM json_each(?))"
+TEXTS = """
+SELECT place, session_id, seq, at, kind, speaker, source, text
+FROM recall_passages JOIN recall_sessions ON number = (place >> 22) & 4194303
+"""
+TEXTS_AT = f"{TEXTS} WHERE place IN (SELECT value FROM json_each(?))"
+TEXTS_AROUND = f"{TEXTS} WHERE place BETWEEN ? AND ? AND seq BETWEEN ? AND ? ORDER BY place LIMIT ?"
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """The places from `first` to `last`, both included: a project, a session or everything."""
+
+    first: int
+    last: int
+
+
+EVERYTHING = Range(0, LAST)
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Where to look: in these ranges, at these kinds, from `since` to before `until` (epoch seconds)."""
+
+    ranges: tuple[Range, ...]
+    kinds: tuple[Kind, ...] = ("user", "agent", "call", "result")
+    since: float = -1e18
+    until: float = 1e18
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing but the ranges narrows it."""
+        return self == Scope(self.ranges)
+
+    def during(self, since: float, until: float) -> Scope:
+        """The part of it from `since` to before `until`."""
+        return replace(self, since=max(self.since, since), until=min(self.until, until))
+
+    def covers(self, item: Measure) -> bool:
+        """Whether a passage in one of the ranges belongs to it."""
+        return item.kind in self.kinds and self.since <= item.at < self.until
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """What ranking wants to know of a passage."""
+
+    seq: int
+    at: float
+    kind: Kind
+    speaker: str
+    words: int
+    traits: int
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A passage as it is shown; `source` is the id of its message or call, `at` in epoch seconds."""
+
+    place: int
+    session_id: str
+    seq: int
+    at: float
+    kind: Kind
+    speaker: str
+    source: str
+    text: str
+
+
+class Reader:
+    """One connection's view of the index. All methods block and raise `sqlite3.Error`."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def projects(self, names: Iterable[str]) -> tuple[Range, ...]:
+        """The ranges of the projects that the sessions name so; without those nothing is kept of."""
+        rows = self._connection.execute(NUMBERS, (_json(list(names)),)).fetchall()
+        return tuple(_range(number << PROJECT_SHIFT, PROJECT_SHIFT) for (number,) in rows)
+
+    def session(self, session_id: str) -> Range | None:
+        """The range of a session; None when it is not known."""
+        row = self._connection.execute(SESSION, (session_id,)).fetchone()
+        return (
+            None if row is None else _range(row[0] << PROJECT_SHIFT | row[1] << SESSION_SHIFT, SESSION_SHIFT)
+        )
+
+    def count(self, ranges: Iterable[Range]) -> int:
+        """How many passages there are."""
+        return sum(
+            int(self._connection.execute(COUNT, (item.first, item.last)).fetchone()[0]) for item in ranges
+        )
+
+    def first(self) -> float | None:
+        """The time of the oldest passage of all; None when there is none."""
+        return cast("float | None", self._connection.execute(FIRST).fetchone()[0])
+
+    def places(self, expression: str, scope: Scope, limit: int) -> list[int]:
+        """Where an expression of `recall_words` is found, at most `limit` places."""
+        sql = FOUND if scope.is_whole else FOUND_FILTERED
+        return self._places(sql, expression, scope, limit)
+
+    def within(self, scope: Scope, limit: int) -> list[int]:
+        """The newest places, at most `limit` of each range."""
+        return self._places(WITHIN, "", scope, limit)
+
+    def during(self, places: Collection[int], since: float, until: float) -> list[int]:
+        """Those of the places at which something was said from `since` to before `until`."""
+        rows = self._connection.execute(DURING, (_json(list(places)), since, until))
+        return [place for (place,) in rows]
+
+    def measures(self, places: Collection[int]) -> dict[int, Measure]:
+        """What is known of these places; those that are not there are left out."""
+        rows = self._connection.execute(MEASURES, (_json(list(places)),))
+        return {place: Measure(*rest) for place, *rest in rows}
+
+    def speakers(self, places: Iterable[int]) -> dict[int, list[str]]:
+        """Who speaks in the sessions of these places, by the number of the session (`session_of`)."""
+        numbers = {session_of(place) for place in places}
+        found: dict[int, list[str]] = {number: [] for number in numbers}
+        for number, speaker in self._connection.execute(SPEAKERS, (_json(list(numbers)),)):
+            found[number].append(speaker)
+        return found
+
+    def texts(self, places: Sequence[int]) -> list[Found]:
+        """The passages at these places, in this order."""
+        rows = self._connection.execute(TEXTS_AT, (_json(list(places)),))
+        by_place = {row[0]: Found(*row) for row in rows}
+        return [by_place[place] for place in places if place in by_place]
+
+    def around(self, session: Range, first_seq: int, last_seq: int, limit: int) -> list[Found]:
+        """The passages of a session between two events, in order, at most `limit`."""
+        rows = self._connection.execute(
+            TEXTS_AROUND, (session.first, session.last, first_seq, last_seq, limit)
+        )
+        return [Found(*row) for row in rows]
+
+    def _places(self, sql: str, expression: str, scope: Scope, limit: int) -> list[int]:
+        found: list[int] = []
+        for item in scope.ranges:
+            args: list[str | int | float] = [expression, item.first, item.last, limit]
+            if sql is not FOUND:
+                args += [scope.since, scope.until, _json(scope.kinds)]
+            rows = cast("list[tuple[int]]", self._connection.execute(sql, args).fetchall())
+            found += [place for (place,) in rows]
+        return found
+
+
+async def reading(database: ReadOnlyDatabase, function: Callable[[Reader], T]) -> T:
+    """The function's result; it runs in a thread. Raises `StorageError`.
+
+    When the caller is cancelled, the lookup that runs ends soon.
+    """
+    return await database.read(lambda connection: function(Reader(connection)))
+
+
+def session_of(place: int) -> int:
+    """The number of the session that a place belongs to."""
+    return (place >> SESSION_SHIFT) & ((1 << SESSION_SHIFT) - 1)
+
+
+def session_range(place: int) -> Range:
+    """The range of the session that a place belongs to."""
+    return _range(place >> SESSION_SHIFT << SESSION_SHIFT, SESSION_SHIFT)
+
+
+def _range(first: int, bits: int) -> Range:
+    return Range(first, first + (1 << bits) - 1)
+
+
+def _json(values: Sequence[object]) -> str:
+    return orjson.dumps(values).decode()

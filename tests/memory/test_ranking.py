@@ -1,0 +1,88 @@
+"""How passages are ranked, without a database."""
+
+from __future__ import annotations
+
+from hermes_acp.memory.dates import Period
+from hermes_acp.memory.ranking import Signals, best, distinct, neighbourhood, ranked, scores, term
+from hermes_acp.storage.recall_passages import ASKS, TELLS_TIME
+from hermes_acp.storage.recall_reader import Measure
+
+FIRST = 1 << 44 | 1 << 22
+OTHER = 1 << 44 | 2 << 22
+
+
+def passage(place: int, **members: object) -> Measure:
+    values = {"seq": place & 0xFFFF, "at": 10.0, "kind": "user", "speaker": "", "words": 8, "traits": 0}
+    return Measure(**{**values, **members})  # pyright: ignore[reportArgumentType]
+
+
+def order(
+    places: list[int], measures: dict[int, Measure], signals: Signals, **speakers: list[str]
+) -> list[int]:
+    """The order of passages that all have the same word, far from each other."""
+    terms = [term(places, (), 1_000)]
+    named = {1: speakers.get("first", []), 2: speakers.get("other", [])}
+    return [place for place, _ in ranked(terms, measures, named, signals)]
+
+
+def test_a_rare_word_weighs_more_than_a_frequent_one_and_an_absent_one_nothing() -> None:
+    assert term([1], (), 100).weight > term(range(50), (), 100).weight > term(range(100), (), 100).weight > 0
+    assert term((), (), 100).weight == 0
+
+
+def test_a_related_word_is_worth_less_and_not_counted_beside_the_word_itself() -> None:
+    item = term([1], [1, 2], 100)
+    found = scores([item])
+    assert item.related == {2}
+    assert found[1] > found[2] > 0
+    assert best(found, 1) == [1]
+
+
+def test_a_passage_is_as_good_as_its_window() -> None:
+    measures = {place: passage(place) for place in neighbourhood([FIRST + 5])}
+    terms = [term([FIRST + step], (), 100) for step in (4, 5, 6)]
+    assert ranked(terms, measures, {}, Signals())[0][0] == FIRST + 5
+
+
+def test_passages_without_any_word_near_are_left_out() -> None:
+    measures = {place: passage(place) for place in (FIRST + 1, FIRST + 9)}
+    assert order([FIRST + 1], measures, Signals()) == [FIRST + 1]
+
+
+def test_the_named_speaker_then_a_mention_then_others_then_sessions_without_them() -> None:
+    places = [FIRST + 10, FIRST + 20, FIRST + 30, OTHER + 10]
+    measures = {place: passage(place) for place in places}
+    measures[FIRST + 30] = passage(FIRST + 30, speaker="Maria Lopez")
+    signals = Signals(frozenset({"maria"}), frozenset({FIRST + 20}))
+    expected = [FIRST + 30, FIRST + 20, FIRST + 10, OTHER + 10]
+    assert order(places, measures, signals, first=["Maria Lopez"], other=["John"]) == expected
+
+
+def test_the_named_period_and_a_time_for_a_question_that_asks_when_come_first() -> None:
+    places = [FIRST + 10, FIRST + 20, FIRST + 30]
+    measures = {place: passage(place) for place in places}
+    measures[FIRST + 20] = passage(FIRST + 20, traits=TELLS_TIME)
+    measures[FIRST + 30] = passage(FIRST + 30, at=5.0)
+    signals = Signals(periods=(Period(4.0, 6.0),), asks_when=True)
+    assert order(places, measures, signals) == [FIRST + 30, FIRST + 20, FIRST + 10]
+
+
+def test_statements_come_before_questions_and_messages_before_what_tools_printed() -> None:
+    places = [FIRST + 10, FIRST + 20, FIRST + 30]
+    measures = {
+        FIRST + 10: passage(FIRST + 10, traits=ASKS, kind="result"),
+        FIRST + 20: passage(FIRST + 20, kind="result"),
+        FIRST + 30: passage(FIRST + 30),
+    }
+    assert order(places, measures, Signals()) == [FIRST + 30, FIRST + 20, FIRST + 10]
+
+
+def test_of_equally_good_ones_the_newer_comes_first() -> None:
+    places = [FIRST + 10, FIRST + 20]
+    measures = {FIRST + 10: passage(FIRST + 10, at=20.0), FIRST + 20: passage(FIRST + 20)}
+    assert order(places, measures, Signals()) == [FIRST + 10, FIRST + 20]
+
+
+def test_an_event_is_shown_once_by_its_best_passage() -> None:
+    measures = {FIRST + 1: passage(FIRST + 1, seq=1), FIRST + 2: passage(FIRST + 2, seq=1)}
+    assert distinct([(FIRST + 2, 2.0), (FIRST + 1, 1.0)], measures) == [(FIRST + 2, 2.0)]

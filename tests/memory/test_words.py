@@ -1,0 +1,40 @@
+"""What a question asks for, and in which other words it may be answered."""
+
+from __future__ import annotations
+
+from hermes_acp.memory import words
+
+
+def texts(question: str) -> list[str]:
+    return [word.text for word in words.content(question)]
+
+
+def test_words_that_only_ask_are_left_out_unless_there_are_no_others() -> None:
+    assert texts("What did Melanie's kids paint, and when?") == ["melanie", "kids", "paint"]
+    assert texts("Who is it?") == ["who", "is", "it"]
+    assert texts("?!") == []
+
+
+def test_a_word_counts_once_and_not_all_of_a_long_question_count() -> None:
+    assert texts("lock Lock LOCK") == ["lock"]
+    assert len(texts(" ".join(f"word{number}" for number in range(1_000)))) == words.MOST_WORDS
+
+
+def test_irregular_forms_are_as_good_as_the_word() -> None:
+    [word] = words.content("wrote")
+    assert word.forms == ("wrote", "write", "written")
+    [word] = words.content("writing")
+    assert set(word.forms) == {"writing", "write", "wrote", "written"}
+
+
+def test_members_of_a_kind_and_words_for_the_same_are_related() -> None:
+    [pets] = words.content("pets")
+    assert {"dog", "turtle"} <= set(pets.related) and "pets" not in pets.related
+    [job] = words.content("occupation")
+    assert {"career", "teacher"} <= set(job.related)
+    assert words.content("teapot") == [words.Word("teapot", ("teapot",))]
+
+
+def test_a_question_about_talking_says_nothing_more() -> None:
+    assert words.is_about_saying(words.content("What did you say or mention?"))
+    assert not words.is_about_saying(words.content("What did you say about locks?"))
