@@ -12,6 +12,7 @@ import * as acp from "@agentclientprotocol/sdk";
 const [command, ...args] = process.argv.slice(2);
 const agent = spawn(command, args, { stdio: ["pipe", "pipe", "inherit"] });
 const ended = new Promise((resolve) => agent.on("exit", (code) => resolve(code ?? -1)));
+void ended.then((code) => print({ record: "exit", code }));
 const asked = new Map();
 let questions = 0;
 
@@ -75,5 +76,5 @@ for await (const line of createInterface({ input: process.stdin })) {
 }
 
 agent.stdin.end();
-print({ record: "exit", code: await ended });
+await ended;
 process.exit(0);

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import acp
+import psutil
 from acp import schema
 from pydantic import BaseModel
 
@@ -92,6 +93,14 @@ class PythonClient:
     async def leave(self) -> int:
         assert self._process is not None and self._process.stdin is not None
         self._process.stdin.close()
+        return await self._process.wait()
+
+    def kill(self) -> None:
+        assert self._process is not None
+        self._process.kill()
+
+    async def ended(self) -> int:
+        assert self._process is not None
         return await self._process.wait()
 
     # --- what the client calls ---------------------------------------------------------------------
@@ -220,6 +229,13 @@ class TypeScriptClient:
         code = await self._exit
         await self._process.wait()
         return code
+
+    def kill(self) -> None:
+        for agent in psutil.Process(self._process.pid).children():
+            agent.kill()
+
+    async def ended(self) -> int:
+        return await asyncio.shield(self._exit)
 
     def _send(self, record: Json) -> None:
         assert self._process.stdin is not None

@@ -48,6 +48,14 @@ class Client(Protocol):
         """Close the agent's input and wait for its end: the exit code."""
         ...
 
+    def kill(self) -> None:
+        """End the agent's process without a warning."""
+        ...
+
+    async def ended(self) -> int:
+        """Wait until the agent ends by itself: the exit code."""
+        ...
+
 
 @dataclass(slots=True)
 class Terminal:
