@@ -9,7 +9,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -20,6 +20,7 @@ from hermes_acp.agent.origins import Origin, Origins
 from hermes_acp.agent.sessions import Opening, Sessions, Shared, Stores
 from hermes_acp.agent.turn import Place
 from hermes_acp.endpoint import Hello, Refused, Untrusted
+from hermes_acp.policy.secrets import logged
 from hermes_acp.server import connection, control
 from hermes_acp.server.acp.client import AcpClient
 from hermes_acp.server.acp.handlers import METHODS, NOTIFICATIONS
@@ -35,13 +36,15 @@ from hermes_acp.storage.database import Database
 from hermes_acp.storage.journal import Journal
 from hermes_acp.storage.owner import Owner
 from hermes_acp.storage.rules import Rules
-from hermes_acp.storage.sessions import SessionTable
+from hermes_acp.storage.sessions import SessionRow, SessionTable
 from hermes_acp.tools.base import SessionTools
 from hermes_acp.tools.mcp_tools import McpSource
 from hermes_acp.workspace.execution.local import LocalExecution
 
 if TYPE_CHECKING:
+    from hermes_acp.agent.checkpointing import Checkpointing
     from hermes_acp.agent.isolation import Isolation
+    from hermes_acp.agent.trust import Trusting
 
 T = TypeVar("T")
 
@@ -78,6 +81,7 @@ async def running(env: Mapping[str, str]) -> AsyncGenerator[Server, None]:
     owner = Owner(places.data)
     database = Database(places.database, repair=True, claim=owner.claim)
     execution = LocalExecution(config.child_environment(env), places.state / "commands")
+    protected = _protected(places)
 
     async def tools(opening: Opening, place: Place) -> SessionTools:
         # Their parameter classes take time to build, which no answer should wait for.
@@ -91,14 +95,38 @@ async def running(env: Mapping[str, str]) -> AsyncGenerator[Server, None]:
         module = await asyncio.to_thread(import_module, "hermes_acp.agent.isolation")
         return cast("Isolation", module.Isolation(places.projects, origin.env))
 
+    async def checkpointing(origin: Origin) -> Checkpointing:
+        # The first turn that changes something wants it.
+        module = await asyncio.to_thread(import_module, "hermes_acp.agent.checkpointing")
+        return cast("Checkpointing", module.Checkpointing(places.projects, origin.env, protected))
+
+    async def forget_files(row: SessionRow) -> None:
+        module = await asyncio.to_thread(import_module, "hermes_acp.agent.checkpointing")
+        remove = cast("Callable[[Path, Mapping[str, str], SessionRow], Awaitable[None]]", module.forget)
+        await remove(places.projects, env, row)
+
+    async def trusting(origin: Origin) -> Trusting:
+        # Most projects bring nothing that has to be trusted.
+        module = await asyncio.to_thread(import_module, "hermes_acp.agent.trust")
+        return cast("Trusting", module.open_trusting(places, origin.env))
+
     sessions = Sessions(
         Shared(
-            stores=Stores(SessionTable(database), Journal(database), Rules(database), Claims(places.claims)),
+            stores=Stores(
+                table=SessionTable(database),
+                journal=Journal(database),
+                rules=Rules(database),
+                claims=Claims(places.claims),
+                forget_files=forget_files,
+            ),
             execution=execution,
             tools=tools,
-            protected=_protected(places),
+            protected=protected,
+            config_file=str(places.config_file),
             trouble=lambda: database.notice,
             isolation=isolation,
+            checkpointing=checkpointing,
+            trusting=trusting,
         )
     )
     origins = Origins(places.config_file, sessions.uses)
@@ -242,7 +270,7 @@ def _own_settings(env: Mapping[str, str]) -> config.Settings:
 
 
 def _begin(log_format: str) -> None:
-    logging.basicConfig(format=log_format)
+    logged.begin(log_format)
     sys.setswitchinterval(SWITCH_INTERVAL)
     # What was imported stays: the collector need not look at it again.
     gc.freeze()

@@ -78,7 +78,9 @@ class Settings(BaseModel):
     model_base_url: str = ""
     models: tuple[str, ...] = ()
     effort: Literal["default", "none", "low", "medium", "high"] = "default"
-    mode: Literal["ask", "plan", "accept_edits"] = "ask"
+    mode: Literal["ask", "plan", "accept_edits", "auto", "full"] = "ask"
+    sandbox_network: bool = False
+    """Whether commands in the sandbox have the machine's network, whole."""
     keys: dict[str, str] = Field(default_factory=dict)
     server_idle: float = Field(default=1_800.0, ge=1.0)
     """Seconds without windows and turns after which the shared server ends."""

@@ -1,7 +1,7 @@
 """Events that come out of a session (`ops` are what goes in): pure data, no behaviour.
 
 Everything a window shows, a journal keeps or an export reads is one of these events. Nothing here
-knows a protocol, a terminal or a database, and this module imports nothing of the package.
+knows a protocol, a terminal or a database; of the package it imports only `content`.
 
 *Durable* events are numbered without a gap and written to the journal before anybody sees them.
 *Live* events (`LIVE`) are progress for whoever is watching: they carry no number, are not part of
@@ -14,91 +14,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
-# --- content -------------------------------------------------------------------------------------
+from hermes_acp.content import Block, ImageBlock, Location, Shown
 
-
-@dataclass(frozen=True, slots=True)
-class TextBlock:
-    """Plain or Markdown text."""
-
-    text: str
-    type: Literal["text"] = "text"
-
-
-@dataclass(frozen=True, slots=True)
-class ImageBlock:
-    """An image; `data` is base64."""
-
-    data: str
-    mime_type: str
-    uri: str | None = None
-    type: Literal["image"] = "image"
-
-
-@dataclass(frozen=True, slots=True)
-class AudioBlock:
-    """A sound; `data` is base64."""
-
-    data: str
-    mime_type: str
-    type: Literal["audio"] = "audio"
-
-
-@dataclass(frozen=True, slots=True)
-class LinkBlock:
-    """A reference to something that the agent can read by itself."""
-
-    uri: str
-    name: str
-    title: str | None = None
-    description: str | None = None
-    mime_type: str | None = None
-    size: int | None = None
-    type: Literal["link"] = "link"
-
-
-@dataclass(frozen=True, slots=True)
-class ResourceBlock:
-    """Contents handed over with the message: `text`, or `blob` as base64; one of the two."""
-
-    uri: str
-    text: str | None = None
-    blob: str | None = None
-    mime_type: str | None = None
-    type: Literal["resource"] = "resource"
-
-
-Block: TypeAlias = TextBlock | ImageBlock | AudioBlock | LinkBlock | ResourceBlock
-
-
-@dataclass(frozen=True, slots=True)
-class Diff:
-    """A change of one file as whole texts; `old_text` is None for a new file. Path absolute."""
-
-    path: str
-    new_text: str
-    old_text: str | None = None
-    type: Literal["diff"] = "diff"
-
-
-@dataclass(frozen=True, slots=True)
-class TerminalRef:
-    """A terminal that an editor itself runs and shows; its id is `window/id`, with the window's label."""
-
-    terminal_id: str
-    type: Literal["terminal"] = "terminal"
-
-
-Shown: TypeAlias = TextBlock | ImageBlock | AudioBlock | LinkBlock | ResourceBlock | Diff | TerminalRef
-"""What a tool call shows to the person (the model reads `ToolCallFinished.result`)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Location:
-    """A place in a file for the editor to follow; absolute path, 1-based line."""
-
-    path: str
-    line: int | None = None
+# --- parts of events -----------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,8 +134,7 @@ class SessionStarted:
 class TurnStarted:
     """The user's message was accepted and its turn begins. `client` names the window it came from.
 
-    A turn `aside` is a command about the conversation, and no part of it. `speaker` names who said it
-    where that is not the user of this machine: in imported conversations.
+    A turn `aside` is a command, and no part of the conversation. `speaker`: who said it, when imported.
     """
 
     message_id: str
@@ -348,6 +265,34 @@ class ContextCompacted:
     summary: str = ""
     error: str | None = None
     type: Literal["context_compacted"] = "context_compacted"
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointTaken:
+    """The files at `root` were recorded before the last turn's effects, or after; the last one counts."""
+
+    checkpoint_id: str
+    root: str
+    moment: Literal["before", "after"]
+    left_out: tuple[str, ...] = ()
+    type: Literal["checkpoint_taken"] = "checkpoint_taken"
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointMissed:
+    """There is no such checkpoint: what the turn did to files cannot be taken back. `reason` is a clause."""
+
+    reason: str
+    type: Literal["checkpoint_missed"] = "checkpoint_missed"
+
+
+@dataclass(frozen=True, slots=True)
+class Rewound:
+    """The last `count` turns that were not aside were taken back, or brought back again: files and words."""
+
+    count: int
+    direction: Literal["undo", "redo"]
+    type: Literal["rewound"] = "rewound"
 
 
 @dataclass(frozen=True, slots=True)
@@ -528,6 +473,9 @@ Durable: TypeAlias = (
     | QuestionAnswered
     | PlanUpdated
     | ContextCompacted
+    | CheckpointTaken
+    | CheckpointMissed
+    | Rewound
     | UsageUpdated
     | TurnEnded
 )

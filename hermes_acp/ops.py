@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from hermes_acp.events import Block
+from hermes_acp.content import Block
 
 
 @dataclass(frozen=True, slots=True)

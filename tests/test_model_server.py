@@ -5,7 +5,7 @@ import json
 import sys
 from pathlib import Path
 
-from hermes_acp.events import TextBlock
+from hermes_acp.content import TextBlock
 from hermes_acp.llm.base import Request, TextPart, UserMessage
 from hermes_acp.llm.openai_wire import OpenAIModel
 from hermes_acp.llm.route import Dialect, Route

@@ -40,17 +40,19 @@ LATE = {
     "agent/calls.py": "json_repair: only for arguments that are malformed",
     "agent/context.py": "git's side of the surroundings: after the first session was answered, in a thread",
     "agent/mentions.py": "the reading of references: for prompts that have some, in a thread",
+    "agent/session.py": "git's side of taking turns back: at the first such command, in a thread",
     "app.py": "the tool families: after the first session was answered, in a thread",
     "cli/main.py": "one command of many is run",
     "cli/server.py": "the whole server: only to run it",
     "endpoint.py": "the start of a server: only when none runs; cryptography: only without Unix sockets",
     "llm/choice.py": "the clients of models: when one is opened, in a thread",
-    "policy/injection.py": "tables and patterns: at the first scan, in a thread",
-    "policy/secrets.py": "the same: at the first redaction",
+    "policy/injection/__init__.py": "tables and patterns: at the first scan, in a thread",
+    "policy/secrets/__init__.py": "the same: at the first redaction",
     "policy/commands.py": "the parser: at the first command, in a thread",
     "storage/integrity.py": "what reads damaged files: when there is one, in SQLite's thread",
     "shim.py": "everything: the descriptors have to be safe first",
     "tools/mcp_tools.py": "the mcp package: only for sessions with servers, in a thread",
+    "workspace/memory_repository/repository.py": "GitPython: when facts are read or written, in a thread",
 }
 """The files that import late, and what for."""
 

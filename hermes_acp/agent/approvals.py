@@ -10,23 +10,25 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from hermes_acp.agent import ids
+from hermes_acp.content import Location, Shown
 from hermes_acp.events import (
     ApprovalRequested,
     ApprovalResolved,
+    Choice,
     Event,
     Field,
-    Location,
+    Notice,
     QuestionAnswered,
     QuestionAsked,
-    Shown,
 )
 from hermes_acp.ops import Answer
 from hermes_acp.policy.effects import Effect, Mode, Permit, Refused
-from hermes_acp.policy.gate import judge
-from hermes_acp.policy.rules import Origin, Verdict, choices, learn
+from hermes_acp.policy.gate import changes_files, judge
+from hermes_acp.policy.rules import Origin, Rule, Verdict, choices, learn
+from hermes_acp.policy.sandbox import Confinement
 from hermes_acp.storage.rules import Rules
 
 Question: TypeAlias = ApprovalRequested | QuestionAsked
@@ -37,6 +39,26 @@ UNANSWERED = (
 )
 
 
+NO_SANDBOX = Notice(
+    "info",
+    "No sandbox holds commands here, so they are asked for",
+    "`hermes-editor doctor` says what this machine lacks. A session in the home folder, or in a folder "
+    "around it, has none either.",
+)
+
+
+class Guard(Protocol):
+    """Is told of what may change files, so that it can be taken back."""
+
+    def expect(self) -> None:
+        """The user is asked about something that may change files."""
+        ...
+
+    async def admit(self, call_id: str, effect: Effect) -> None:
+        """It is about to happen; it waits until this returns, which is bounded."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Asker:
     """The call that wants something: where its events go and what it shows."""
@@ -45,6 +67,22 @@ class Asker:
     title: str
     publish: Callable[[Event], None]
     flush: Callable[[], Awaitable[None]]
+    guard: Guard | None = None
+    tainted: bool = False
+    """Whether strangers' text may have told the model what to do."""
+
+
+async def nowhere(_roots: tuple[str, ...]) -> bool:
+    """No sandbox."""
+    return False
+
+
+@dataclass(frozen=True, slots=True)
+class Sandbox:
+    """The sandbox as far as it is asked for: whether it holds commands in some folders; its network."""
+
+    holds: Callable[[tuple[str, ...]], Awaitable[bool]] = nowhere
+    network: bool = False
 
 
 @dataclass(slots=True)
@@ -67,6 +105,10 @@ class Approvals:
     mode: Mode
     store: Rules
     answerers: Callable[[], int]
+    sandbox: Sandbox = Sandbox()
+    written: Callable[[], tuple[Rule, ...]] = tuple
+    """The rules that stand in files now; called in a thread."""
+    _told: bool = False
     _open: dict[str, _Waiting] = field(default_factory=dict[str, _Waiting])
 
     async def permit(
@@ -78,14 +120,54 @@ class Approvals:
     ) -> Permit:
         """Judge, ask where needed, and make the permit. Raises `Refused`."""
         rules = await self.store.list(self.project, self.session_id)
+        mode = await self._effective_mode(effect, asker)
         # In a thread: the first command loads the parser, and a long one takes a while to parse.
-        verdict = await asyncio.to_thread(judge, effect, self.mode, rules, self.roots, self.protected)
+        verdict = await asyncio.to_thread(self._judge, effect, mode, rules, tainted=asker.tainted)
         if verdict.decision == "deny":
             raise Refused(verdict.reason)
+        if verdict.harmless and effect.kind == "read":
+            return Permit(effect)
+        guard = asker.guard if changes_files(effect, verdict) else None
         if verdict.decision == "ask":
+            if guard is not None:
+                guard.expect()
             await self._ask(asker, effect, verdict, shown, locations)
+        if guard is not None:
+            await guard.admit(asker.call_id, effect)
         await asker.flush()
-        return Permit(effect)
+        return Permit(effect, self._confinement() if verdict.confined else None)
+
+    def _judge(self, effect: Effect, mode: Mode, rules: list[Rule], *, tainted: bool) -> Verdict:
+        """The verdict by all rules, those included that stand in files; for a thread."""
+        return judge(effect, mode, (*rules, *self.written()), self.roots, self.protected, tainted=tainted)
+
+    async def _effective_mode(self, effect: Effect, asker: Asker) -> Mode:
+        """The mode, or the one that asks for commands in its place where no sandbox can hold them."""
+        if self.mode != "auto" or effect.kind != "execute":
+            return self.mode
+        # With the network, a sandbox keeps nothing from being sent.
+        if asker.tainted and self.sandbox.network:
+            return "accept_edits"
+        if await self.sandbox.holds(self.roots):
+            return "auto"
+        if not self._told:
+            self._told = True
+            asker.publish(NO_SANDBOX)
+        return "accept_edits"
+
+    def _confinement(self) -> Confinement:
+        return Confinement(self.roots, self.protected, self.sandbox.network)
+
+    async def choose(self, asker: Asker, question: ApprovalRequested) -> tuple[Choice | None, str]:
+        """Have the user choose: what, None when nobody did, and in which window."""
+        answer, chosen = Answer(question.request_id), None
+        try:
+            answer = await self._put(asker, question)
+            chosen = next((item for item in question.choices if item.option_id == answer.option_id), None)
+        finally:
+            option_id = chosen.option_id if chosen is not None else None
+            asker.publish(ApprovalResolved(question.request_id, asker.call_id, option_id, answer.client))
+        return chosen, answer.client
 
     async def question(self, asker: Asker, message: str, fields: tuple[Field, ...]) -> Answer:
         """Ask the user something; the answer says so when there is none."""
@@ -142,16 +224,10 @@ class Approvals:
         question = ApprovalRequested(
             ids.request(), asker.call_id, effect.summary, verdict.reason, offered, shown, locations
         )
-        answer, chosen = Answer(question.request_id), None
-        try:
-            answer = await self._put(asker, question)
-            chosen = next((item for item in offered if item.option_id == answer.option_id), None)
-        finally:
-            option_id = chosen.option_id if chosen is not None else None
-            asker.publish(ApprovalResolved(question.request_id, asker.call_id, option_id, answer.client))
+        chosen, client = await self.choose(asker, question)
         if chosen is None:
             raise Refused(UNANSWERED, unanswered=True)
-        await self._learn(verdict, chosen.option_id, effect, answer.client)
+        await self._learn(verdict, chosen.option_id, effect, client)
         if chosen.kind in ("reject_once", "reject_always"):
             raise Refused("The user refused this. Do not try it another way; ask what they want instead.")
 
@@ -170,8 +246,7 @@ class Approvals:
         if verdict.remember is None:
             return
         origin = Origin(self.project, self.session_id, client, effect.summary)
-        rule = learn(verdict.remember, option_id, origin)
-        if rule is not None:
+        for rule in learn(verdict.remember, option_id, origin):
             await self.store.add(rule)
 
 

@@ -7,7 +7,7 @@ import itertools
 import logging
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import cast
 
@@ -15,22 +15,24 @@ import orjson
 
 from hermes_acp.agent.approvals import Asker
 from hermes_acp.agent.turn import Turn
+from hermes_acp.content import Location, Shown, TextBlock
 from hermes_acp.events import (
+    Event,
     Field,
-    Location,
     PlanEntry,
     PlanUpdated,
-    Shown,
-    TextBlock,
+    QuestionAnswered,
     ToolCallFinished,
     ToolCallProgress,
     ToolCallStarted,
+    ToolKind,
     ToolOutcome,
     ToolRequest,
 )
 from hermes_acp.policy.effects import Effect, Permit, Refused
+from hermes_acp.policy.masking import Stream
 from hermes_acp.storage.database import StorageError
-from hermes_acp.tools.base import Reply, Tool, ToolError, ToolResult
+from hermes_acp.tools.base import Call, Reply, Tool, ToolError, ToolResult
 from hermes_acp.workspace.documents import DocumentError, Documents
 from hermes_acp.workspace.execution.base import Execution, ExecutionError
 
@@ -46,11 +48,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class CallContext:
-    """What one running call may use (`tools.base.ToolContext`)."""
+    """What one running call may use (`tools.base.ToolContext`); `stream` carries its live output."""
 
     turn: Turn
     call_id: str
     title: str
+    stream: Stream
 
     @property
     def cwd(self) -> str:
@@ -76,13 +79,23 @@ class CallContext:
         self, effect: Effect, shown: tuple[Shown, ...] = (), locations: tuple[Location, ...] = ()
     ) -> Permit:
         """Pass the policy. Raises `Refused`."""
+        shown = await self.turn.screen.shown(shown)
         permit = await self.turn.approvals.permit(self._asker(), effect, shown, locations)
-        self.progress()
+        if effect.kind != "read":
+            # A call that only reads so far may have to ask for more.
+            self.progress()
         return permit
 
     def progress(self, output: str = "", shown: tuple[Shown, ...] | None = None) -> None:
         """Show how it goes."""
+        if output and not (output := self.stream.add(output)) and shown is None:
+            return
         self.turn.publish(ToolCallProgress(self.call_id, output, shown))
+
+    def end(self) -> None:
+        """Show what was held back of the output."""
+        if rest := self.stream.end():
+            self.turn.publish(ToolCallProgress(self.call_id, rest))
 
     def set_plan(self, entries: tuple[PlanEntry, ...]) -> None:
         """Replace the plan."""
@@ -95,7 +108,15 @@ class CallContext:
         return Reply(answer.outcome, values)
 
     def _asker(self) -> Asker:
-        return Asker(self.call_id, self.title, self.turn.publish, self.turn.hub.flush)
+        turn = self.turn
+        flush, tainted = turn.hub.flush, turn.screen.tainted
+        return Asker(self.call_id, self.title, self._publish, flush, turn.files, tainted)
+
+    def _publish(self, event: Event) -> None:
+        """What the user answers goes to the tool as it is, and without its secrets to everybody else."""
+        if isinstance(event, QuestionAnswered) and event.values is not None:
+            event = replace(event, values=self.turn.screen.masks.hide(event.values, given=True))
+        self.turn.publish(event)
 
 
 async def run_all(turn: Turn, requests: Sequence[ToolRequest]) -> list[ToolCallFinished]:
@@ -181,21 +202,34 @@ async def _run(turn: Turn, waiting: dict[str, ToolRequest], request: ToolRequest
         return _reject(turn, waiting.pop(request.call_id), _bug(bug))
     del waiting[request.call_id]
     _start(turn, request, description.title, description.locations)
+    context = CallContext(turn, request.call_id, description.title, turn.screen.stream())
     try:
-        result = await call.run(CallContext(turn, request.call_id, description.title))
+        outcome, result = await _ended(call, context, request)
+        context.end()
+        result = await turn.screen.result(request.name, _kind(turn, request), result, turn.publish)
     except asyncio.CancelledError:
         _finish(turn, request, "cancelled", ToolResult("The user stopped this call.", failed=True))
         raise
+    finally:
+        if turn.files is not None:
+            turn.files.ended(request.call_id)
+    return _finish(turn, request, outcome, result)
+
+
+async def _ended(call: Call, context: CallContext, request: ToolRequest) -> tuple[ToolOutcome, ToolResult]:
+    """How a call ends that is not cancelled. Raises `StorageError`."""
+    try:
+        result = await call.run(context)
     except Refused as refusal:
-        return _finish(turn, request, "refused", _failure(refusal))
+        return "refused", _failure(refusal)
     except (ToolError, DocumentError, ExecutionError) as error:
-        return _finish(turn, request, "failed", _failure(error))
+        return "failed", _failure(error)
     except StorageError:
         raise
     except Exception as bug:  # boundary: a bug in one tool must not end the turn
         logger.exception("tool %s failed", request.name)
-        return _finish(turn, request, "failed", _bug(bug))
-    return _finish(turn, request, "failed" if result.failed else "completed", result)
+        return "failed", _bug(bug)
+    return "failed" if result.failed else "completed", result
 
 
 def _find(turn: Turn, request: ToolRequest) -> Tool:
@@ -211,9 +245,13 @@ def _parallel(turn: Turn, request: ToolRequest) -> bool:
 
 
 def _start(turn: Turn, request: ToolRequest, title: str, locations: tuple[Location, ...] = ()) -> None:
-    tool = turn.tools.find(request.name)
-    kind = tool.kind if tool is not None else "other"
+    kind = _kind(turn, request)
     turn.publish(ToolCallStarted(request.call_id, request.name, title, kind, request.arguments, locations))
+
+
+def _kind(turn: Turn, request: ToolRequest) -> ToolKind:
+    tool = turn.tools.find(request.name)
+    return tool.kind if tool is not None else "other"
 
 
 def _finish(turn: Turn, request: ToolRequest, outcome: ToolOutcome, result: ToolResult) -> ToolCallFinished:

@@ -7,20 +7,26 @@ from typing import Protocol
 
 from hermes_acp.agent import compaction, ids
 from hermes_acp.agent.turn import Turn
-from hermes_acp.events import Block, Command, MessageCompleted, Option, StopReason, TextBlock
+from hermes_acp.content import Block, TextBlock
+from hermes_acp.events import Command, MessageCompleted, Option, StopReason
+from hermes_acp.workspace import references
 
 COMMANDS = (
     Command("compact", "Summarise the conversation to make room", "what to pay attention to (optional)"),
     Command("model", "Show the models or switch to one", "provider/model (optional)"),
     Command("title", "Name this conversation", "the new title"),
+    Command("undo", "Take back the last turn: its files and its words", "how many turns (optional)"),
+    Command("redo", "Bring back what was taken back", "how many turns (optional)"),
+    Command("rewind", "Go back to before an earlier turn", "how many turns (optional: lists them)"),
     Command("diff", "Show what the session changed in its worktree"),
     Command("apply", "Bring the session's changes into your own files, wholly or not at all"),
     Command("merge", "Commit the session's changes and merge its branch into yours", "message (optional)"),
     Command("discard", "Remove the session's worktree; for 30 days it can be recovered"),
     Command("tools", "List the tools that the agent can use"),
     Command("usage", "Show how full the context is and what the session cost"),
-    Command("help", "List these commands"),
+    Command("help", "List these commands, and what `@diff` and the like stand for in a prompt"),
 )
+REWINDING = ("undo", "redo", "rewind")
 
 
 class Owner(Protocol):
@@ -36,6 +42,10 @@ class Owner(Protocol):
 
     async def set_title(self, title: str) -> None:
         """Name the session."""
+        ...
+
+    async def rewind(self, command: str, rest: str) -> str:
+        """Take turns back, or bring them back: what was done, or why it was not."""
         ...
 
     async def review(self, command: str, rest: str) -> str:
@@ -60,6 +70,12 @@ def parse(content: tuple[Block, ...]) -> Invocation | None:
     return Invocation(word[1:], rest.strip()) if known else None
 
 
+def rewinds(content: tuple[Block, ...]) -> bool:
+    """Whether a prompt takes turns back or brings them back."""
+    command = parse(content)
+    return command is not None and command.name in REWINDING
+
+
 async def answer(owner: Owner, command: Invocation) -> str | None:
     """Do what needs no model that works, and say what was done; None for the other commands.
 
@@ -70,10 +86,12 @@ async def answer(owner: Owner, command: Invocation) -> str | None:
             return await _model(owner, command.rest)
         case "title":
             return await _title(owner, command.rest)
+        case "undo" | "redo" | "rewind":
+            return await owner.rewind(command.name, command.rest)
         case "diff" | "apply" | "merge" | "discard":
             return await owner.review(command.name, command.rest)
         case "help":
-            return "\n".join(f"- `/{item.name}`: {item.description}" for item in COMMANDS)
+            return _help()
         case _:
             return None
 
@@ -82,8 +100,7 @@ async def run(turn: Turn, command: Invocation) -> StopReason:
     """Do one of the other commands and tell the user. Raises `ModelError` and `StorageError`."""
     match command.name:
         case "compact":
-            await compaction.compact(turn, command.rest)
-            text = "The conversation was summarised."
+            text = await _compact(turn, command.rest)
         case "tools":
             tools = await turn.tools.tools()
             text = "\n".join(
@@ -93,6 +110,19 @@ async def run(turn: Turn, command: Invocation) -> StopReason:
             text = _usage(turn)
     turn.publish(MessageCompleted(ids.message(), text))
     return "end_turn"
+
+
+def _help() -> str:
+    commands = [f"- `/{item.name}`: {item.description}" for item in COMMANDS]
+    forms = [f"- `{form.written}`: {form.about}" for form in references.FORMS]
+    return "\n".join([*commands, "", "In a prompt these stand for what they name:", "", *forms])
+
+
+async def _compact(turn: Turn, focus: str) -> str:
+    if not turn.conversation.messages:
+        return "There is nothing to summarise yet."
+    await compaction.compact(turn, focus)
+    return "The conversation was summarised."
 
 
 async def _model(owner: Owner, name: str) -> str:

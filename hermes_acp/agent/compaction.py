@@ -7,7 +7,8 @@ from contextlib import aclosing
 
 from hermes_acp.agent import ids, prompts
 from hermes_acp.agent.turn import Turn
-from hermes_acp.events import CompactionStarted, ContextCompacted, SummaryDelta, TextBlock, UsageUpdated
+from hermes_acp.content import TextBlock
+from hermes_acp.events import CompactionStarted, ContextCompacted, SummaryDelta, UsageUpdated
 from hermes_acp.llm.base import (
     ContextOverflow,
     Message,

@@ -6,11 +6,13 @@ import asyncio
 import platform
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import cast
 
-from hermes_acp.agent import prompts
+from hermes_acp.agent import instructions, prompts
+from hermes_acp.agent.instructions import Instructions
+from hermes_acp.policy.masking import Masks
 from hermes_acp.workspace import project
 
 
@@ -22,7 +24,12 @@ class Surroundings:
     roots: tuple[str, ...]
     date: str
     git: str
-    instructions: str
+    instructions: Instructions | None = None
+
+    def without_secrets(self, masks: Masks) -> Surroundings:
+        """The same with marks in place of secrets; for a thread."""
+        found = self.instructions.without_secrets(masks) if self.instructions is not None else None
+        return replace(self, git=masks.hide(self.git), instructions=found)
 
     def system(self, mode: str) -> str:
         """The system prompt in this mode."""
@@ -36,7 +43,7 @@ class Surroundings:
             git=self.git or "Not a git repository.",
             mode=mode,
             mode_text=prompts.render(f"mode_{mode}").strip(),
-            instructions=self.instructions,
+            instructions=self.instructions.said() if self.instructions is not None else "",
         ).strip()
 
 
@@ -44,16 +51,14 @@ async def survey(cwd: str, roots: tuple[str, ...], env: Mapping[str, str]) -> Su
     """Look around: git state and the project's instruction files."""
     await asyncio.to_thread(prompts.load)
     place = await project.find_project(cwd)
-    files = await project.instruction_files(cwd, place.root)
     state = await project.git_state(place.root, env)
     more = await _habits(cwd, env) if state else ""
-    text = "\n".join(f"\n## {path}\n{body.strip()}" for path, body in files)
     return Surroundings(
         cwd=cwd,
         roots=roots,
         date=time.strftime("%Y-%m-%d"),
         git="\n".join(filter(None, (state, more))),
-        instructions=prompts.render("instructions", files=text) if files else "",
+        instructions=await instructions.read(cwd, place),
     )
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
+from hermes_acp.content import TextBlock
 from hermes_acp.events import (
     ContextCompacted,
     Event,
     MessageCompleted,
+    Rewound,
     Steered,
-    TextBlock,
     ToolCallFinished,
     TurnEnded,
     TurnStarted,
@@ -28,6 +30,22 @@ NOTES = {
 }
 
 
+@dataclass(slots=True)
+class _Turn:
+    """Where a turn begins in the messages, None when they were summarised; `used` is before it."""
+
+    start: int | None
+    used: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Undone:
+    """A turn that was taken back: what it would add again, and the tokens used with it."""
+
+    messages: list[Message] | None
+    used: int
+
+
 class Conversation:
     """Messages in order, always a sequence that providers accept: each call has one result."""
 
@@ -36,7 +54,9 @@ class Conversation:
         self.cost: float | None = None
         self._messages: list[Message] = []
         self._slots: dict[str, int] = {}
-        self._turn_start = 0
+        self._turns: list[_Turn] = []
+        self._undone: list[_Undone] = []
+        self._aside = False
         for event in events:
             self.apply(event)
 
@@ -48,26 +68,67 @@ class Conversation:
     def apply(self, event: Event) -> None:
         """Take in one event; those that the model does not see change nothing."""
         match event:
+            case Rewound():
+                self._rewind(event)
             case TurnStarted():
-                self._turn_start = len(self._messages)
-                self._messages.append(UserMessage(event.content))
+                self._start_turn(event)
+            case ContextCompacted(status="completed"):
+                self._summarise(event.summary)
+            case UsageUpdated():
+                self.used, self.cost = event.used, event.cost
+            case _ if self._aside:
+                self._aside = not isinstance(event, TurnEnded)
             case Steered():
                 self._messages.append(UserMessage(event.content))
             case MessageCompleted():
                 self._add_answer(event)
             case ToolCallFinished():
                 self._set_result(event)
-            case ContextCompacted(status="completed"):
-                self._messages = [UserMessage((TextBlock(SUMMARY + event.summary),))]
-                self._slots.clear()
-                self._turn_start = 1
-                self.used = len(event.summary) // CHARACTERS_PER_TOKEN
-            case UsageUpdated():
-                self.used, self.cost = event.used, event.cost
             case TurnEnded():
                 self._end_turn(event)
             case _:
                 pass
+
+    def _start_turn(self, event: TurnStarted) -> None:
+        self._aside = event.aside
+        if not event.aside:
+            self._undone.clear()
+            self._turns.append(_Turn(len(self._messages), self.used))
+            self._messages.append(UserMessage(event.content))
+
+    def _rewind(self, event: Rewound) -> None:
+        possible = self._turns if event.direction == "undo" else self._undone
+        for _ in range(min(event.count, len(possible))):
+            if event.direction == "undo":
+                self._undo()
+            else:
+                self._redo()
+
+    def _undo(self) -> None:
+        turn = self._turns.pop()
+        if turn.start is None:
+            # The summary has more in it than this turn.
+            self._undone.append(_Undone(None, self.used))
+            return
+        self._undone.append(_Undone(self._messages[turn.start :], self.used))
+        del self._messages[turn.start :]
+        self.used = turn.used
+
+    def _redo(self) -> None:
+        undone = self._undone.pop()
+        start = None if undone.messages is None else len(self._messages)
+        self._turns.append(_Turn(start, self.used))
+        self._messages += undone.messages or []
+        self.used = undone.used
+
+    def _summarise(self, summary: str) -> None:
+        self._messages = [UserMessage((TextBlock(SUMMARY + summary),))]
+        self._slots.clear()
+        self.used = len(summary) // CHARACTERS_PER_TOKEN
+        self._turns = [_Turn(None, 0) for _ in self._turns]
+        if self._turns and not self._aside:
+            # What the running turn adds from now on can be taken back; what was before cannot.
+            self._turns[-1] = _Turn(1, self.used)
 
     def _add_answer(self, event: MessageCompleted) -> None:
         if not (event.text or event.tool_calls):
@@ -85,8 +146,8 @@ class Conversation:
             self._messages[slot] = ToolMessage(event.call_id, message.name, event.result, event.images)
 
     def _end_turn(self, event: TurnEnded) -> None:
-        if event.stop_reason == "refusal":
-            del self._messages[self._turn_start :]
+        if event.stop_reason == "refusal" and self._turns and (start := self._turns[-1].start) is not None:
+            del self._messages[start:]
         elif note := NOTES.get(event.stop_reason):
             self._messages.append(UserMessage((TextBlock(note),)))
         self._slots.clear()

@@ -5,6 +5,7 @@ Loaded when the first session wants it: few do, and git's side of it takes a whi
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,15 +26,18 @@ from hermes_acp.workspace import (
 from hermes_acp.workspace.apply import Applied
 from hermes_acp.workspace.discarded import Discarded
 from hermes_acp.workspace.landing import Landed
+from hermes_acp.workspace.locations import printable
+from hermes_acp.workspace.merging import Conflict
 from hermes_acp.workspace.registry import Registry
 from hermes_acp.workspace.review import Change, Changes
-from hermes_acp.workspace.three_way import Conflict
 from hermes_acp.workspace.worktrees import Place, Worktree, WorktreeError
 
 DIFF_CHARS = 60_000
 """More of a diff is not shown: the files are still named."""
 FENCE = "````"
 """Around text that may have fences of three."""
+HOLDER = "hermes-editor session "
+"""What the reason of a session's lock begins with."""
 HUNKS = 5
 """Conflicting places of one file that are shown."""
 IN_PLACE = (
@@ -64,14 +68,45 @@ class Isolation:
         """Make a worktree for the session, or take the one it had. Raises `BadOption`."""
         try:
             found = await project.find_project(row.real_cwd)
-            if row.worktree:
+            if row.worktree and await asyncio.to_thread(Path(row.worktree).is_dir):
                 return Entered(row.worktree, project.counterpart(row.real_cwd, found.root, row.worktree))
             place = await self._place(row)
-            created = await worktrees.create(place, title, f"hermes-editor session {row.session_id}")
+            created = await worktrees.create(place, title, holder(row.session_id))
         except WorktreeError as error:
             raise BadOption(str(error)) from error
         path = created.worktree.path
         return Entered(path, project.counterpart(row.real_cwd, found.root, path), created.notes)
+
+    async def hold(self, row: SessionRow) -> None:
+        """Keep everybody from removing the worktree of a session that is open."""
+        try:
+            place, worktree = await self._worktree(row)
+            if worktree.locked != holder(row.session_id):
+                await worktrees.lock(place, worktree, holder(row.session_id))
+        except WorktreeError as error:
+            logger.warning("%s", error)
+
+    async def release(self, row: SessionRow) -> None:
+        """The session is closed, or works elsewhere: its worktree may be cleaned away."""
+        try:
+            place, worktree = await self._worktree(row)
+            if worktree.locked == holder(row.session_id):
+                await worktrees.unlock(place, worktree)
+        except WorktreeError as error:
+            logger.info("%s", error)
+
+    async def recover(self, row: SessionRow) -> str:
+        """Take back what an `/apply` left half done whose server died; what the user has to know of it."""
+        try:
+            kept = await apply.recover(await self._place(row))
+        except WorktreeError as error:
+            return str(error)
+        names = ", ".join(f"`{printable(path)}`" for path in kept)
+        return (
+            f"An interrupted /apply was taken back, but not in files that changed since: {names}."
+            if kept
+            else ""
+        )
 
     async def prepare(self, row: SessionRow) -> None:
         """In the background: make the next worktree of a large repository quick to enter."""
@@ -107,6 +142,11 @@ class Isolation:
             raise WorktreeError(IN_PLACE)
         place = await self._place(row)
         return place, await worktrees.find(place, Path(row.worktree).name)
+
+
+def holder(session_id: str) -> str:
+    """The reason for which the worktree of a session is locked while that is open."""
+    return f"{HOLDER}{session_id}"
 
 
 # --- what is said about it -----------------------------------------------------------------------

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, cast
 from hermes_acp.agent import ids
 from hermes_acp.agent.approvals import Asker
 from hermes_acp.agent.turn import Turn
-from hermes_acp.events import Notice, Steered, TextBlock, ToolCallFinished, ToolCallStarted, ToolOutcome
+from hermes_acp.content import TextBlock
+from hermes_acp.events import Notice, Steered, ToolCallFinished, ToolCallStarted, ToolOutcome
 from hermes_acp.ops import Prompt
 from hermes_acp.policy.effects import Effect, Permit
 
@@ -45,12 +46,13 @@ async def read(turn: Turn, prompt: Prompt, env: Mapping[str, str]) -> None:
         place = turn.place
         view = reading.Reading(place.cwd, place.roots, place.documents, env, permit)
         expansion = cast("Expansion", await reading.expand(prompt.content, view))
+        blocks = await turn.screen.resources(expansion.blocks, turn.publish)
         said = "\n".join([*(block.uri for block in expansion.blocks), *expansion.problems])
         outcome = "completed" if expansion.blocks else "failed"
     finally:
         turn.publish(ToolCallFinished(call_id, outcome, said))
-    if expansion.blocks:
-        turn.publish(Steered(ids.message(), expansion.blocks, prompt.client))
+    if blocks:
+        turn.publish(Steered(ids.message(), blocks, prompt.client))
         await turn.hub.flush()
     for problem in expansion.problems:
         turn.publish(Notice("warning", problem))

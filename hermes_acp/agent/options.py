@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from hermes_acp.events import Option, OptionValue
+from hermes_acp.events import Notice, Option, OptionValue
 
 MODES = (
     OptionValue("ask", "Ask", "Ask before every edit, command and fetch"),
     OptionValue("accept_edits", "Accept edits", "Edit files in the workspace unasked, ask for the rest"),
+    OptionValue("auto", "Auto", "Edit files and run commands in the sandbox unasked, ask for the rest"),
+    OptionValue("full", "Full", "Ask for nothing: every command runs with all your rights"),
     OptionValue("plan", "Plan", "Read and think only: change nothing, propose a plan"),
+)
+FULL_MODE = Notice(
+    "warning",
+    "Mode full: nothing is asked for",
+    "Every edit, command and fetch happens at once, with all your rights and outside the sandbox. Only your "
+    "own rules that forbid something, and the limits for disks and whole systems, still hold.",
 )
 EFFORTS = (
     OptionValue("default", "Default", "As much thinking as the model does by itself"),

@@ -14,6 +14,7 @@ from pathlib import Path
 from hermes_acp import config
 from hermes_acp.agent.models import Models
 from hermes_acp.config import Settings
+from hermes_acp.policy.secrets.lines import SHORTEST, of_environment
 
 MODELS_BOUND = 32
 """Sets of models that are kept for windows that may come back; more only while sessions use them."""
@@ -26,6 +27,8 @@ class Origin:
     settings: Settings
     models: Models
     env: Mapping[str, str] = field(repr=False)
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+    """What the environment and the configuration have besides: nothing that is told may hold it."""
 
 
 class Origins:
@@ -47,7 +50,7 @@ class Origins:
                 await self._make_room()
                 models = Models(lambda: config.settings(env, self._file, cwd), settings, env)
             self._models[key] = models
-        return Origin(settings, models, config.child_environment(env))
+        return Origin(settings, models, config.child_environment(env), _secrets(env, settings))
 
     async def aclose(self) -> None:
         """Close all models."""
@@ -61,3 +64,8 @@ class Origins:
             if len(self._models) < MODELS_BOUND:
                 return
             await self._models.pop(key).aclose()
+
+
+def _secrets(env: Mapping[str, str], settings: Settings) -> tuple[str, ...]:
+    keys = (key for key in settings.keys.values() if len(key) >= SHORTEST)
+    return tuple(dict.fromkeys((*of_environment(env), *keys)))

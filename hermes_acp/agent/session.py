@@ -8,37 +8,40 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from hermes_acp.agent import commands, context, ids, loop, mentions
+from hermes_acp.agent import commands, context, history, ids, loop, mentions
 from hermes_acp.agent.approvals import Approvals, Question
 from hermes_acp.agent.conversation import Conversation
+from hermes_acp.agent.history import History, title_of
 from hermes_acp.agent.hub import Hub
 from hermes_acp.agent.models import Models
-from hermes_acp.agent.options import ISOLATIONS, BadOption, Choices
+from hermes_acp.agent.options import FULL_MODE, ISOLATIONS, BadOption, Choices
 from hermes_acp.agent.origins import Origin
 from hermes_acp.agent.recovery import closing_events
+from hermes_acp.agent.screening import Screening
 from hermes_acp.agent.turn import Place, Prepared, Turn
+from hermes_acp.agent.turn_files import NotRecorded, Recording
 from hermes_acp.agent.windows import Windows
+from hermes_acp.content import TextBlock
 from hermes_acp.events import (
-    Block,
     Envelope,
     Event,
     JournalFailed,
-    LinkBlock,
     MessageCompleted,
     Notice,
     Option,
     OptionsChanged,
     PlaceChanged,
     PromptDropped,
-    ResourceBlock,
+    Rewound,
     SessionEnded,
     SessionStarted,
     Steered,
     StopReason,
-    TextBlock,
     TitleChanged,
     TurnEnded,
     TurnStarted,
@@ -46,6 +49,7 @@ from hermes_acp.events import (
 from hermes_acp.llm.base import Effort, LoginNeeded, ModelError
 from hermes_acp.ops import Answer, Cancel, Op, Prompt, Steer
 from hermes_acp.policy.effects import Mode
+from hermes_acp.policy.masking import Masks
 from hermes_acp.policy.paths import inside
 from hermes_acp.storage.database import StorageError
 from hermes_acp.storage.journal import Journal
@@ -54,13 +58,14 @@ from hermes_acp.tools.base import SessionTools
 from hermes_acp.workspace.documents import Documents
 
 if TYPE_CHECKING:
+    from hermes_acp.agent.checkpointing import Checkpointing
     from hermes_acp.agent.isolation import Isolation
+    from hermes_acp.agent.trust import Trusting
 
 QUEUE_BOUND = 32
 """Prompts that may wait behind the running turn."""
 STEER_BOUND = 32
 """Messages that may wait for the next step."""
-TITLE_LENGTH = 60
 PREPARE_DELAY = 0.2
 """Seconds after which a session gets ready for its first prompt, if none came before."""
 
@@ -85,6 +90,8 @@ class Services:
     origin: Origin
     windows: Windows
     isolation: Callable[[], Awaitable[Isolation]]
+    checkpointing: Callable[[], Awaitable[Checkpointing]]
+    trusting: Callable[[], Awaitable[Trusting]]
 
 
 class Session:
@@ -117,6 +124,7 @@ class Session:
         self._open_tools = tools
         self._approvals = approvals
         self._conversation = Conversation()
+        self._masks = Masks(services.origin.secrets)
         self._preparing: asyncio.Task[Prepared] | None = None
         self._needed = asyncio.Event()
         self._helpers: list[asyncio.Task[None]] = []
@@ -125,12 +133,16 @@ class Session:
         self._steering: deque[Steered] = deque()
         self._running: str | None = None
         self._task: asyncio.Task[None] | None = None
+        self._aside = False
         self._cancelled_by = ""
         self._ending = False
         self._loaded = False
+        self._trusting: Trusting | None = None
         self._loading = asyncio.Lock()
         self._choosing = asyncio.Lock()
+        self._told_mode = ""
         self._tasks = asyncio.TaskGroup()
+        self._recording = Recording(row.session_id, services.checkpointing, self._tasks.create_task)
 
     @property
     def session_id(self) -> str:
@@ -206,6 +218,24 @@ class Session:
             await self._choose(replace(self.choices, isolation="in_place"))
         return said
 
+    async def rewind(self, command: str, rest: str) -> str:
+        """Do what `/undo`, `/redo` or `/rewind` says: what was done, or why it was not."""
+        assert self._running is not None
+        # Git's side of it takes a while to import.
+        module = await asyncio.to_thread(import_module, "hermes_acp.agent.rewind")
+        turn_id = self._running
+        situation = module.Situation(
+            session_id=self.session_id,
+            turn_id=turn_id,
+            history=History(await self._services.journal.read(self.session_id)),
+            checkpointing=await self._recording.checkpointing(),
+            place=self.place,
+            approvals=self._approvals,
+            publish=partial(self._publish_of, turn_id),
+            flush=self.hub.flush,
+        )
+        return cast("str", await module.run(situation, command, rest))
+
     def open_questions(self) -> tuple[Question, ...]:
         """The approvals and questions that wait for an answer."""
         return self._approvals.open()
@@ -249,6 +279,8 @@ class Session:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(PREPARE_DELAY):
                 await self._needed.wait()
+        if self.row.isolation == "worktree":
+            await (await self._services.isolation()).hold(self.row)
         tools = await self._open_tools(self.place)
         self._helpers = [
             self._tasks.create_task(tools.run()),
@@ -259,7 +291,8 @@ class Session:
         except BaseException:
             await tools.aclose()
             raise
-        return Prepared(tools, around)
+        # This also reads the tables of secrets, before any text has to wait for them.
+        return Prepared(tools, await asyncio.to_thread(around.without_secrets, self._masks))
 
     async def _report_problems(self, tools: SessionTools) -> None:
         while True:
@@ -269,7 +302,9 @@ class Session:
         self._cancel(None, self.farewell.client)
         if self._task is not None:
             await asyncio.wait([self._task])
+        await self._recording.stop()
         await self._put_tools_away()
+        await self._leave_worktree()
 
     async def _put_tools_away(self) -> None:
         if self._preparing is not None:
@@ -286,6 +321,7 @@ class Session:
             await self._wake.wait()
         prompt = self._queue.popleft()
         self._running = prompt.turn_id
+        self._aside = commands.parse(prompt.content) is not None
         self._cancelled_by = ""
         self.windows.prompting = prompt.client
         self._task = self._tasks.create_task(self._turn(prompt))
@@ -304,12 +340,19 @@ class Session:
     # --- one turn --------------------------------------------------------------------------------
 
     async def _turn(self, prompt: Prompt) -> None:
+        screen = Screening(self._masks)
+        self._tell_mode()
         try:
-            ended = await self._outcome(prompt)
+            ended = await self._outcome(prompt, screen)
             self._running = None
-            for message in self._steering:
-                self._publish(message, prompt.turn_id)
+            publish = partial(self._publish_of, prompt.turn_id)
+            for message in tuple(self._steering):
+                self._publish(await screen.steered(message, publish), prompt.turn_id)
+            if isinstance(ended, TurnEnded) and ended.error:
+                ended = replace(ended, error=await screen.text(ended.error))
             self._publish(ended, prompt.turn_id)
+            # No answer and no cancel waits for what is recorded now; the next turn does.
+            self._recording.end()
             await self.hub.flush()
             self._steering.clear()
         except StorageError as error:
@@ -317,17 +360,25 @@ class Session:
             self._running = None
             self._loaded = False
             self.hub.publish(JournalFailed(str(error)), prompt.turn_id)
+        finally:
+            self._recording.end()
 
-    async def _outcome(self, prompt: Prompt) -> TurnEnded | PromptDropped:
+    async def _outcome(self, prompt: Prompt, screen: Screening) -> TurnEnded | PromptDropped:
         started = False
         try:
             if not self._loaded:
                 await self.load()
-            self._publish(TurnStarted(ids.message(), prompt.content, prompt.client), prompt.turn_id)
+            await self._recording.settled()
+            notices: list[Notice] = []
+            prompt = replace(prompt, content=await screen.prompt(prompt.content, notices.append))
+            said = TurnStarted(ids.message(), prompt.content, prompt.client, aside=self._aside)
+            self._publish(said, prompt.turn_id)
             started = True
+            for notice in notices:
+                self._publish(notice, prompt.turn_id)
             # No model is asked about a prompt that could still be lost.
             await self.hub.flush()
-            return TurnEnded(await self._work(prompt))
+            return TurnEnded(await self._work(prompt, screen))
         except asyncio.CancelledError:
             self._steering.clear()
             return TurnEnded("cancelled", client=self._cancelled_by) if started else PromptDropped()
@@ -341,7 +392,7 @@ class Session:
             logger.exception("session %s: the turn failed", self.session_id)
             return TurnEnded("error", f"Internal error ({type(bug).__name__}: {bug}). The log has more.")
 
-    async def _work(self, prompt: Prompt) -> StopReason:
+    async def _work(self, prompt: Prompt, screen: Screening) -> StopReason:
         assert self._preparing is not None
         self._needed.set()
         command = commands.parse(prompt.content)
@@ -353,6 +404,9 @@ class Session:
         model = await self.models.open(self.choices.model)
         if self.title is None and command is None:
             await self.set_title(title_of(prompt.content))
+        files = self._recording.begin(
+            self.place.cwd, title_of(prompt.content), partial(self._publish_of, prompt.turn_id)
+        )
         turn = Turn(
             turn_id=prompt.turn_id,
             hub=self.hub,
@@ -361,14 +415,29 @@ class Session:
             effort=cast("Effort", self.choices.effort),
             ready=await asyncio.shield(self._preparing),
             approvals=self._approvals,
-            place=self.place,
+            place=replace(self.place, documents=self.place.documents.watched(files).masked(self._masks)),
             max_steps=self._services.origin.settings.max_steps,
             steering=self._steering,
+            files=files,
+            screen=screen,
         )
+        await self._trust(turn)
         if command is not None:
             return await commands.run(turn, command)
         await mentions.read(turn, prompt, self._services.origin.env)
-        return await loop.run(turn)
+        reason = await loop.run(turn)
+        if self._trusting is not None:
+            await self._trusting.edited(turn)
+        return reason
+
+    async def _trust(self, turn: Turn) -> None:
+        """Make of what the project brings along what the user thinks of it. Raises `StorageError`."""
+        found = turn.ready.surroundings.instructions
+        if found is None or not found.texts:
+            return
+        if self._trusting is None:
+            self._trusting = await self._services.trusting()
+        await self._trusting.settle(turn)
 
     async def load(self) -> list[Envelope]:
         """Bring the conversation up from the journal, closing what a dead server left open.
@@ -380,6 +449,9 @@ class Session:
                 return await self._services.journal.read(self.session_id)
             envelopes = await self._take_up()
             self._loaded = True
+            last = history.tail(envelopes).last
+            if last is not None and last.unsettled:
+                self._recording.end_interrupted(self.place.cwd, last, partial(self._publish_of, ""))
             return envelopes
 
     async def _take_up(self) -> list[Envelope]:
@@ -392,6 +464,10 @@ class Session:
         if not envelopes:
             self._publish(SessionStarted(self.row.cwd, self.row.additional_directories), "")
         turn_id = envelopes[-1].turn_id if envelopes else ""
+        if (rewound := await self._rewound(envelopes)) is not None:
+            self._publish(rewound, turn_id)
+        if warning := await self._unapplied(envelopes):
+            self._publish(Notice("warning", warning), turn_id)
         drafts = await self.hub.unfinished(turn_id)
         for event in closing_events((envelope.event for envelope in envelopes), drafts):
             self._publish(event, turn_id)
@@ -400,8 +476,31 @@ class Session:
             envelopes += await self._services.journal.read(self.session_id, last_seq)
         return envelopes
 
+    async def _rewound(self, envelopes: list[Envelope]) -> Rewound | None:
+        """What a command did to the files whose server died before it could say so."""
+        command = history.tail(envelopes).open_aside
+        if not command:
+            return None
+        try:
+            checkpointing = await self._recording.checkpointing()
+            await checkpointing.recover(self.place.cwd)
+            return await checkpointing.rewound(self.place.cwd, self.session_id, command)
+        except NotRecorded as error:
+            logger.warning("session %s: nobody knows whether files were rewound: %s", self.session_id, error)
+            return None
+
+    async def _unapplied(self, envelopes: list[Envelope]) -> str:
+        """Take back what an `/apply` left half done whose server died; what the user has to know of it."""
+        if not (self.row.worktree and history.tail(envelopes).open_aside):
+            return ""
+        return await (await self._services.isolation()).recover(self.row)
+
     def _publish(self, event: Event, turn_id: str) -> None:
         self._conversation.apply(self.hub.publish(event, turn_id))
+
+    def _publish_of(self, turn_id: str, event: Event) -> None:
+        """Publish something of a turn, or behind it once it has ended."""
+        self._publish(event, turn_id if self._running == turn_id else "")
 
     # --- operations, one by one ------------------------------------------------------------------
 
@@ -409,6 +508,8 @@ class Session:
         if self._ending:
             self.hub.publish(PromptDropped(), prompt.turn_id)
             return False
+        if self.busy and commands.rewinds(prompt.content):
+            raise TooMany("A turn is running: wait for its end or cancel it, then say that again.")
         if len(self._queue) >= QUEUE_BOUND:
             raise TooMany(f"{QUEUE_BOUND} prompts are waiting already: let some finish or cancel.")
         self._queue.append(prompt)
@@ -416,7 +517,7 @@ class Session:
         return True
 
     def _steer(self, steer: Steer) -> bool:
-        if self._running is None:
+        if self._running is None or self._aside:
             return False
         if len(self._steering) >= STEER_BOUND:
             raise TooMany(f"{STEER_BOUND} messages wait for the next step already.")
@@ -451,18 +552,31 @@ class Session:
 
     async def _settle_in(self, isolation: str, worktree: str, cwd: str) -> None:
         await self._services.table.set_isolation(self.session_id, isolation, worktree)
-        self.row = replace(self.row, isolation=isolation, worktree=worktree)
         await self._put_tools_away()
+        await self._leave_worktree()
+        self.row = replace(self.row, isolation=isolation, worktree=worktree)
         self.place = workplace(self.row, (cwd, *self.place.roots[1:]), self.windows)
         self._approvals.roots = self.place.roots
         self._needed.clear()
         self._preparing = self._tasks.create_task(self._prepare())
         self.hub.publish(PlaceChanged(cwd))
 
+    async def _leave_worktree(self) -> None:
+        """Let others remove the worktree, if nothing would be lost with it."""
+        if self.row.isolation == "worktree":
+            await (await self._services.isolation()).release(self.row)
+
+    def _tell_mode(self) -> None:
+        """Say once what it means that nothing is asked for, however the session came to it."""
+        if (mode := self._approvals.mode) != self._told_mode and mode == "full":
+            self.hub.publish(FULL_MODE)
+        self._told_mode = mode
+
     async def _choose(self, choices: Choices) -> None:
         await self._services.table.set_options(self.session_id, choices.mode, choices.model, choices.effort)
         self.choices = choices
         self._approvals.mode = cast("Mode", choices.mode)
+        self._tell_mode()
         self.hub.publish(OptionsChanged(self.options()))
 
 
@@ -474,23 +588,3 @@ def workplace(row: SessionRow, roots: tuple[str, ...], windows: Windows) -> Plac
 
 async def _is_folder(path: str) -> bool:
     return await asyncio.to_thread(Path(path).is_dir)
-
-
-def title_of(content: tuple[Block, ...]) -> str:
-    """A short title for a conversation that begins with this message."""
-    texts = [_said(block) for block in content]
-    texts += [block.uri for block in content if isinstance(block, ResourceBlock)]
-    line = " ".join(" ".join(texts).split())
-    if not line:
-        return "New conversation"
-    return line if len(line) <= TITLE_LENGTH else line[: TITLE_LENGTH - 1].rstrip() + "…"
-
-
-def _said(block: Block) -> str:
-    match block:
-        case TextBlock():
-            return block.text
-        case LinkBlock():
-            return f"@{block.name}"
-        case _:
-            return ""

@@ -14,15 +14,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from hermes_acp.agent import ids
-from hermes_acp.agent.approvals import Approvals
+from hermes_acp.agent.approvals import Approvals, Sandbox
 from hermes_acp.agent.hub import Hub
 from hermes_acp.agent.models import Models
 from hermes_acp.agent.origins import Origin
 from hermes_acp.agent.session import Services, Session, workplace
 from hermes_acp.agent.turn import Place
+from hermes_acp.agent.turn_files import NotRecorded
 from hermes_acp.agent.windows import Windows
 from hermes_acp.events import SessionEnded, SessionStarted
 from hermes_acp.policy.effects import Mode
+from hermes_acp.policy.rules import Rule
+from hermes_acp.policy.written import Where, written
 from hermes_acp.storage.claims import Claims
 from hermes_acp.storage.journal import Journal
 from hermes_acp.storage.rules import Rules
@@ -33,7 +36,9 @@ from hermes_acp.workspace import project
 from hermes_acp.workspace.execution.local import LocalExecution
 
 if TYPE_CHECKING:
+    from hermes_acp.agent.checkpointing import Checkpointing
     from hermes_acp.agent.isolation import Isolation
+    from hermes_acp.agent.trust import Trusting
 
 logger = logging.getLogger(__name__)
 
@@ -74,21 +79,27 @@ class Stores:
     journal: Journal
     rules: Rules
     claims: Claims
+    forget_files: Callable[[SessionRow], Awaitable[None]]
+    """Removes the checkpoints of a session that is deleted. Raises `NotRecorded`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shared:
     """What the sessions of a server share.
 
-    `protected` are the folders of this program; `trouble` is what every user should know, or None.
+    `protected` are the folders of this program, `config_file` is the user's configuration; `trouble` is what
+    every user should know, or None.
     """
 
     stores: Stores
     execution: LocalExecution
     tools: Callable[[Opening, Place], Awaitable[SessionTools]]
     protected: tuple[str, ...]
+    config_file: str
     trouble: Callable[[], str | None]
     isolation: Callable[[Origin], Awaitable[Isolation]]
+    checkpointing: Callable[[Origin], Awaitable[Checkpointing]]
+    trusting: Callable[[Origin], Awaitable[Trusting]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,11 +269,17 @@ class Sessions:
             if (session := self.get(session_id)) is not None:
                 session.farewell = SessionEnded(DELETED, client)
             await self.close(session_id)
-            if await self._shared.stores.table.get(session_id) is None:
+            row = await self._shared.stores.table.get(session_id)
+            if row is None:
                 return False
             await asyncio.to_thread(self._shared.stores.claims.claim, session_id)
             try:
-                return await self._shared.stores.table.delete(session_id)
+                deleted = await self._shared.stores.table.delete(session_id)
+                await self._shared.stores.forget_files(row)
+                return deleted
+            except NotRecorded as error:
+                logger.warning("the checkpoints of session %s stay until they expire: %s", session_id, error)
+                return True
             finally:
                 self._shared.stores.claims.release(session_id)
 
@@ -276,6 +293,7 @@ class Sessions:
         windows = Windows(shared.execution.within(origin.env))
         place = workplace(row, roots, windows)
         hub = Hub(row.session_id, shared.stores.journal, seq, row.updated_at)
+        where = Where(shared.config_file, origin.env.get("HOME", ""), roots, row.project)
         approvals = Approvals(
             session_id=row.session_id,
             project=row.project,
@@ -284,9 +302,18 @@ class Sessions:
             mode=cast("Mode", row.mode),
             store=shared.stores.rules,
             answerers=lambda: hub.answerers,
+            written=partial(_written, where),
+            sandbox=Sandbox(shared.execution.confines, origin.settings.sandbox_network),
         )
-        isolation = partial(shared.isolation, origin)
-        services = Services(shared.stores.journal, shared.stores.table, origin, windows, isolation)
+        services = Services(
+            journal=shared.stores.journal,
+            table=shared.stores.table,
+            origin=origin,
+            windows=windows,
+            isolation=partial(shared.isolation, origin),
+            checkpointing=partial(shared.checkpointing, origin),
+            trusting=partial(shared.trusting, origin),
+        )
         tools = partial(shared.tools, opening)
         session = Session(row, services, place, tools, hub, approvals)
         life = self._tasks.create_task(self._live(session))
@@ -307,6 +334,10 @@ class Sessions:
         if entry is not None and entry.life is life:
             del self._open[session_id]
             self._shared.stores.claims.release(session_id)
+
+
+def _written(where: Where) -> tuple[Rule, ...]:
+    return written(where).rules
 
 
 def superfluous(unused: Mapping[str, float], now: float) -> list[str]:

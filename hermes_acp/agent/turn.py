@@ -9,6 +9,8 @@ from hermes_acp.agent.approvals import Approvals
 from hermes_acp.agent.context import Surroundings
 from hermes_acp.agent.conversation import Conversation
 from hermes_acp.agent.hub import Hub
+from hermes_acp.agent.screening import Screening
+from hermes_acp.agent.turn_files import TurnFiles
 from hermes_acp.events import Event, Steered
 from hermes_acp.llm.base import Effort, Model, Request, ToolSpec
 from hermes_acp.tools.base import SessionTools
@@ -48,6 +50,10 @@ class Turn:
     place: Place
     max_steps: int
     steering: deque[Steered] = field(default_factory=deque[Steered])
+    files: TurnFiles | None = None
+    """Notes what the turn does to files; None where that is of no use."""
+    screen: Screening = field(default_factory=Screening)
+    """What texts from outside pass."""
 
     @property
     def tools(self) -> SessionTools:
@@ -62,7 +68,7 @@ class Turn:
         """Take in what the user said meanwhile. Raises `StorageError`; what is not on disk waits on."""
         said = tuple(self.steering)
         for message in said:
-            self.publish(message)
+            self.publish(await self.screen.steered(message, self.publish))
         if said:
             await self.hub.flush()
         for _ in said:

@@ -52,7 +52,12 @@ class Windows:
         return next((loan.files for loan in self._lenders() if loan.files is not None), None)
 
     async def start(self, permit: Permit, launch: Launch) -> Process:
-        """Start a command in a lent terminal, else as a process of our own. Raises `ExecutionError`."""
+        """Start a command in a lent terminal, else as a process of our own. Raises `ExecutionError`.
+
+        What has to run in the sandbox is never lent: an editor has none.
+        """
+        if permit.confinement is not None:
+            return await self._own.start(permit, launch)
         lent = (loan.execution for loan in self._lenders() if loan.execution is not None)
         return await next(lent, self._own).start(permit, launch)
 

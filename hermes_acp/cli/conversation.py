@@ -7,23 +7,18 @@ import re
 from collections.abc import Sequence
 from datetime import datetime
 
+from hermes_acp.agent.history import taken_back
 from hermes_acp.cli.screen import safe
+from hermes_acp.content import AudioBlock, Block, Diff, ImageBlock, LinkBlock, ResourceBlock, TextBlock
 from hermes_acp.events import (
-    AudioBlock,
-    Block,
     ContextCompacted,
-    Diff,
     Envelope,
     Event,
-    ImageBlock,
-    LinkBlock,
     MessageCompleted,
     PlanUpdated,
     QuestionAnswered,
     QuestionAsked,
-    ResourceBlock,
     Steered,
-    TextBlock,
     ToolCallFinished,
     ToolCallStarted,
     TurnEnded,
@@ -50,14 +45,16 @@ def markdown(row: SessionRow, envelopes: Sequence[Envelope]) -> str:
         for event in (envelope.event for envelope in envelopes)
         if isinstance(event, ToolCallStarted)
     }
-    parts = [head, *filter(None, (_part(envelope.event, titles) for envelope in envelopes))]
-    return safe("\n\n".join(parts)) + "\n"
+    gone = taken_back(envelopes)
+    parts = [_part(item.event, titles, taken_back=item.turn_id in gone) for item in envelopes]
+    return safe("\n\n".join([head, *filter(None, parts)])) + "\n"
 
 
-def _part(event: Event, titles: dict[str, str]) -> str:
+def _part(event: Event, titles: dict[str, str], *, taken_back: bool) -> str:
     match event:
         case TurnStarted() | Steered():
-            return "## You\n\n" + "\n\n".join(map(_block, event.content))
+            head = "## You (taken back)" if taken_back else "## You"
+            return f"{head}\n\n" + "\n\n".join(map(_block, event.content))
         case MessageCompleted() if event.text:
             return f"## Agent\n\n{event.text}"
         case ToolCallFinished():

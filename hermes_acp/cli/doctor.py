@@ -20,6 +20,7 @@ from hermes_acp.cli.command import FAILURE, SUCCESS, Subparsers, table
 from hermes_acp.policy.rules import visible
 from hermes_acp.storage.database import Database, StorageError
 from hermes_acp.storage.sessions import SessionTable
+from hermes_acp.workspace.execution.sandbox import sandbox
 
 OLDEST_PYTHON = (3, 11)
 VERSION_SECONDS = 5.0
@@ -52,7 +53,7 @@ def run(args: argparse.Namespace, env: Mapping[str, str]) -> int:
         asyncio.run(_database(paths.database)),
         *_settings(env, paths.config_file),
         _editors(env),
-        Finding("sandbox", "note", "not yet: commands are asked for, not confined"),
+        _sandbox(),
     ]
     if args.json:
         print(json.dumps([asdict(finding) for finding in findings], indent=2))
@@ -125,6 +126,15 @@ def _settings(env: Mapping[str, str], file: Path) -> list[Finding]:
         advice = "`hermes-editor --setup` sets one up"
         return [*findings, Finding("model", "bad", f"{default.reason}: {advice}")]
     return [*findings, Finding("model", "ok", f"{visible(default.name)} ({default.reason})")]
+
+
+def _sandbox() -> Finding:
+    """Tries it out: nothing else can tell what the machine allows."""
+    if (found := sandbox.working()) is None:
+        return Finding("sandbox", "note", f"none, so mode auto asks for commands: {sandbox.lacking()}")
+    if found.limits:
+        return Finding("sandbox", "note", f"{found.name}; {found.limits}")
+    return Finding("sandbox", "ok", f"{found.name}: tried, commands of mode auto are confined")
 
 
 def _editors(env: Mapping[str, str]) -> Finding:

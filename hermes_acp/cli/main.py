@@ -41,11 +41,13 @@ ENTRIES = (
     Entry("sessions", "list, show, search, export and delete conversations", "hermes_acp.cli.sessions"),
     Entry("memory", "recall: what was said in all sessions of a project", "hermes_acp.cli.memory"),
     Entry("models", "what can be used, which is the default, and why", "hermes_acp.cli.models"),
-    Entry("policy", "show, explain and revoke what the agent may do unasked", "hermes_acp.cli.policy"),
+    Entry(
+        "policy", "show, explain and revoke what the agent may do unasked", "hermes_acp.cli.policy.command"
+    ),
     Entry(
         "project",
-        "list, show, move, join, forget and back up projects, land their worktrees",
-        "hermes_acp.cli.project",
+        "list, show, trust, move, join, forget and back up projects, land their worktrees",
+        "hermes_acp.cli.project.command",
     ),
     Entry("config", "the settings in force and where they come from", "hermes_acp.cli.config"),
 )

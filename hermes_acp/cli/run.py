@@ -10,13 +10,14 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, cast
+from typing import cast, get_args
 
 from hermes_acp import config
 from hermes_acp.cli.acp_client import Agent, AgentError, AgentGone, Unanswered, start
 from hermes_acp.cli.command import BAD_USAGE, FAILURE, INTERRUPTED, SUCCESS, Subparsers
 from hermes_acp.cli.run_output import End, JsonOutput, Output, TextOutput
 from hermes_acp.cli.screen import one_line, tolerate
+from hermes_acp.policy.effects import Mode
 from hermes_acp.server.messages import AUTH_REQUIRED, Json
 
 NO_MODEL = 3
@@ -47,7 +48,7 @@ exit codes: 0 done, 1 error, 2 wrong usage or settings, 3 no model or key, 4 the
 class _Request:
     prompt: str
     cwd: str
-    mode: Literal["ask", "plan", "accept_edits"] | None
+    mode: Mode | None
 
 
 def register(subparsers: Subparsers) -> None:
@@ -62,7 +63,7 @@ def register(subparsers: Subparsers) -> None:
     parser.add_argument("prompt", metavar="PROMPT", help="what to do; - reads it from standard input")
     parser.add_argument("--cwd", metavar="DIR", help="where to work (default: this folder)")
     parser.add_argument("--json", action="store_true", help="print each update and the result as JSON lines")
-    parser.add_argument("--mode", choices=("ask", "plan", "accept_edits"), help="what may happen unasked")
+    parser.add_argument("--mode", choices=get_args(Mode), help="what may happen unasked")
     parser.add_argument("--model", metavar="PROVIDER/MODEL", help="the language model of this turn")
 
 

@@ -10,7 +10,8 @@ from hermes_acp.cli.screen import one_line, safe
 from hermes_acp.server.messages import Json
 
 ADVICE = (
-    "nobody is here to allow this; use --mode accept_edits for edits, or give a lasting answer in an editor"
+    "nobody is here to allow this; use --mode accept_edits for edits, --mode auto for commands in the "
+    "sandbox as well, or give a lasting answer in an editor"
 )
 
 

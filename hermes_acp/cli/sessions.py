@@ -12,8 +12,10 @@ from dataclasses import asdict
 from hermes_acp import config
 from hermes_acp.cli import (
     sessions_delete,
+    sessions_diff,
     sessions_export,
     sessions_import,
+    sessions_rewind,
     sessions_search,
     sessions_server,
 )
@@ -35,7 +37,7 @@ def register(subparsers: Subparsers) -> None:
     """Add the command's arguments."""
     parser = subparsers.add_parser("sessions", help="list, show, search, export and delete conversations")
     parser.set_defaults(cwd=None, limit=LIMIT, json=False)
-    actions = parser.add_subparsers(dest="action", metavar="list | show | search | export | import | delete")
+    actions = parser.add_subparsers(dest="action", metavar=" | ".join(ACTIONS))
     listing = actions.add_parser("list", help="the newest first (the default)")
     listing.add_argument("--cwd", metavar="DIR", help="only those of this folder")
     listing.add_argument("--limit", type=int, default=LIMIT, metavar="N", help=f"how many (default {LIMIT})")
@@ -46,6 +48,8 @@ def register(subparsers: Subparsers) -> None:
     sessions_search.register(actions)
     sessions_export.register(actions)
     sessions_import.register(actions)
+    sessions_diff.register(actions)
+    sessions_rewind.register(actions)
     sessions_delete.register(actions)
 
 
@@ -97,5 +101,7 @@ ACTIONS: dict[str, Action] = {
     "search": sessions_search.run,
     "export": sessions_export.run,
     "import": sessions_import.run,
+    "diff": sessions_diff.run,
+    "rewind": sessions_rewind.run,
     "delete": sessions_delete.run,
 }

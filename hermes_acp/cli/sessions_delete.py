@@ -10,10 +10,13 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
+from hermes_acp.agent import checkpointing
+from hermes_acp.agent.turn_files import NotRecorded
 from hermes_acp.cli import sessions_server
 from hermes_acp.cli.acp_client import Agent, AgentError, AgentGone
 from hermes_acp.cli.command import BAD_USAGE, FAILURE, SUCCESS, Subparsers, fail
 from hermes_acp.cli.sessions_store import Store, print_json
+from hermes_acp.config import Paths
 from hermes_acp.endpoint import Refused
 from hermes_acp.policy.rules import visible
 from hermes_acp.storage.claims import Claims, SessionInUse
@@ -26,8 +29,9 @@ AGES = {"h": 3_600.0, "d": 86_400.0, "w": 7 * 86_400.0}
 WHAT = "Say which sessions: one or more ids, or --older-than, but not both."
 BUSY = "A turn is running in it. Wait for its end or cancel it, or add --force to end it here."
 SLOW = f"The server did not answer within {ANSWER_SECONDS:.0f} seconds. Try again, or restart it."
+CHECKPOINTS_STAY = "The checkpoints of {} stay until they expire: {}."
 
-Forget = Callable[[str], Awaitable[object]]
+Forget = Callable[[SessionRow], Awaitable[object]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +86,7 @@ async def _delete(rows: list[SessionRow], store: Store, env: Mapping[str, str], 
             return
     database = Database(store.paths.database)
     try:
-        await _each(rows, _directly(database, Claims(store.paths.claims)), outcome)
+        await _each(rows, _directly(database, store.paths, env), outcome)
     finally:
         await database.close()
 
@@ -91,28 +95,34 @@ async def _each(rows: list[SessionRow], forget: Forget, outcome: Outcome) -> Non
     for row in rows:
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
-                await forget(row.session_id)
+                await forget(row)
         except TimeoutError:
             outcome.kept[row.session_id] = SLOW
         except (AgentError, AgentGone, SessionInUse, StorageError) as error:
             outcome.kept[row.session_id] = str(error)
+        except NotRecorded as error:
+            outcome.deleted.append(row.session_id)
+            print(CHECKPOINTS_STAY.format(row.session_id, error), file=sys.stderr)
         else:
             outcome.deleted.append(row.session_id)
 
 
 def _through(agent: Agent) -> Forget:
     """The server has the claims of all its sessions: only it can end them."""
-    return lambda session_id: agent.call("session/delete", {"sessionId": session_id})
+    return lambda row: agent.call("session/delete", {"sessionId": row.session_id})
 
 
-def _directly(database: Database, claims: Claims) -> Forget:
-    async def forget(session_id: str) -> None:
+def _directly(database: Database, places: Paths, env: Mapping[str, str]) -> Forget:
+    claims = Claims(places.claims)
+
+    async def forget(row: SessionRow) -> None:
         # Held to the end, so that no editor opens the session meanwhile.
-        await asyncio.to_thread(claims.claim, session_id)
+        await asyncio.to_thread(claims.claim, row.session_id)
         try:
-            await SessionTable(database).delete(session_id)
+            await SessionTable(database).delete(row.session_id)
+            await checkpointing.forget(places.projects, env, row)
         finally:
-            claims.release(session_id)
+            claims.release(row.session_id)
 
     return forget
 

@@ -9,7 +9,7 @@ import stat
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, cast
 
 import orjson
 
@@ -19,11 +19,14 @@ from hermes_acp.cli.screen import one_line
 from hermes_acp.cli.sessions_store import Store, print_bytes
 from hermes_acp.cli.whole_file import replace_file
 from hermes_acp.events import Envelope
+from hermes_acp.policy import secrets
 from hermes_acp.storage.sessions import SessionRow
 
 Format: TypeAlias = Literal["markdown", "jsonl", "json"]
 
 ENDINGS: dict[Format, str] = {"markdown": ".md", "jsonl": ".jsonl", "json": ".json"}
+PICTURES = ("data", "blob")
+"""What holds nothing but base64."""
 STDOUT = "-"
 FILE_MODE = 0o600
 FOLDER_MODE = 0o700
@@ -67,17 +70,37 @@ async def run(args: argparse.Namespace, store: Store, _env: Mapping[str, str]) -
 def rendered(row: SessionRow, envelopes: Sequence[Envelope], form: Format) -> str:
     """The conversation as text that ends with a line feed; no lines at all in `jsonl` without events."""
     if form == "markdown":
-        return markdown(row, envelopes)
+        return secrets.redact(markdown(row, envelopes))
     if form == "jsonl":
-        lines = (orjson.dumps(envelope, option=orjson.OPT_APPEND_NEWLINE) for envelope in envelopes)
+        lines = (orjson.dumps(_told(envelope), option=orjson.OPT_APPEND_NEWLINE) for envelope in envelopes)
         return b"".join(lines).decode()
-    whole = {"session": row, "events": envelopes}
+    whole = _told({"session": row, "events": envelopes})
     return orjson.dumps(whole, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE).decode()
+
+
+def _told(record: object) -> object:
+    """What is exported of a record: journals of older versions have secrets in them."""
+    return _without_secrets(cast("object", orjson.loads(orjson.dumps(record))))
+
+
+def _without_secrets(value: object) -> object:
+    match value:
+        case str():
+            return secrets.redact(value)
+        case list():
+            return [_without_secrets(item) for item in cast("list[object]", value)]
+        case dict():
+            fields = cast("dict[str, object]", value)
+            return {
+                name: item if name in PICTURES else _without_secrets(item) for name, item in fields.items()
+            }
+        case _:
+            return value
 
 
 async def _export(store: Store, typed: str, to: str, form: Format, *, force: bool) -> int:
     row = await store.chosen(typed)
-    text = rendered(row, await store.events(row), form)
+    text = await asyncio.to_thread(rendered, row, await store.events(row), form)
     if to == STDOUT:
         print_bytes(text.encode())
     else:
@@ -91,7 +114,7 @@ async def _export_all(store: Store, folder: Path, form: Format, *, force: bool) 
     files = {row.session_id: folder / f"{row.session_id}{ENDINGS[form]}" for row in rows}
     await asyncio.to_thread(_prepare, folder, list(files.values()), force=force)
     for row in rows:
-        text = rendered(row, await store.events(row), form)
+        text = await asyncio.to_thread(rendered, row, await store.events(row), form)
         await asyncio.to_thread(_write, files[row.session_id], text, force=force)
     print(f"Exported {len(rows)} sessions to {one_line(str(folder))}.")
     return SUCCESS

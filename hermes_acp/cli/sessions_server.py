@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 
 from hermes_acp import __version__, endpoint, folders
 from hermes_acp.cli import server_control
-from hermes_acp.cli.acp_client import Agent, Unanswered, speaking
+from hermes_acp.cli.acp_client import Agent, Host, Unanswered, speaking
 from hermes_acp.cli.sessions_store import Store
 from hermes_acp.endpoint import Hello, Refused, Untrusted
 from hermes_acp.server.messages import Json
@@ -33,10 +33,10 @@ async def running(store: Store, rows: list[SessionRow], env: Mapping[str, str]) 
 
 
 @asynccontextmanager
-async def client(env: Mapping[str, str]) -> AsyncGenerator[Agent | None, None]:
+async def client(env: Mapping[str, str], host: Host | None = None) -> AsyncGenerator[Agent | None, None]:
     """A connection to the shared server, introduced; None when none listens.
 
-    Raises `Refused`, `AgentError` and `AgentGone`.
+    Without a `host` it opens no session. Raises `Refused`, `AgentError` and `AgentGone`.
     """
     connection = await asyncio.to_thread(_greeted, env)
     if connection is None:
@@ -44,7 +44,7 @@ async def client(env: Mapping[str, str]) -> AsyncGenerator[Agent | None, None]:
         return
     reader, writer = await asyncio.open_connection(sock=connection)
     try:
-        async with speaking(reader, writer, _Nobody()) as agent:
+        async with speaking(reader, writer, host or _Nobody()) as agent:
             await agent.initialize(NAME, {})
             yield agent
     finally:

@@ -12,7 +12,7 @@ from hermes_acp import config
 from hermes_acp.cli import config_file
 from hermes_acp.cli.command import SUCCESS, fail
 from hermes_acp.cli.masked import masked
-from hermes_acp.events import TextBlock
+from hermes_acp.content import TextBlock
 from hermes_acp.llm import choice, local_endpoints, providers
 from hermes_acp.llm.base import ModelError, Request, TextPart, UserMessage
 from hermes_acp.llm.local_endpoints import LocalEndpoint

@@ -6,7 +6,8 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeAlias
 
-from hermes_acp.events import Block, ImageBlock, ToolRequest, Usage
+from hermes_acp.content import Block, ImageBlock
+from hermes_acp.events import ToolRequest, Usage
 
 Effort: TypeAlias = Literal["default", "none", "low", "medium", "high"]
 """How much the model should think; `default` leaves it to the provider."""

@@ -9,7 +9,7 @@ from typing import cast
 
 import orjson
 
-from hermes_acp.events import AudioBlock, Block, ImageBlock, LinkBlock, ResourceBlock
+from hermes_acp.content import AudioBlock, Block, ImageBlock, LinkBlock, ResourceBlock
 from hermes_acp.llm.base import AssistantMessage, Message, Request, ToolMessage, UserMessage
 from hermes_acp.llm.loose_json import Json
 
@@ -112,7 +112,9 @@ def link_text(link: LinkBlock) -> str:
 def resource_text(resource: ResourceBlock) -> str:
     """A resource with its text, or what is said of one that has none."""
     if resource.text is not None:
-        return f'<resource uri="{html.escape(resource.uri)}">\n{resource.text}\n</resource>'
+        # Nothing that a file says can end what is marked as said by it.
+        text = resource.text.replace("</resource", "<\\/resource")
+        return f'<resource uri="{html.escape(resource.uri)}">\n{text}\n</resource>'
     mime_type = resource.mime_type or "application/octet-stream"
     return f"[The binary resource {resource.uri} of type {mime_type} was left out.]"
 

@@ -11,15 +11,8 @@ import re
 from collections.abc import Iterable
 from typing import cast
 
-from hermes_acp.events import (
-    AudioBlock,
-    Block,
-    ImageBlock,
-    LinkBlock,
-    ResourceBlock,
-    TextBlock,
-    ToolRequest,
-)
+from hermes_acp.content import AudioBlock, Block, ImageBlock, LinkBlock, ResourceBlock, TextBlock
+from hermes_acp.events import ToolRequest
 from hermes_acp.llm import history, opaque
 from hermes_acp.llm.base import (
     AssistantMessage,

@@ -8,7 +8,8 @@ import re
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from itertools import pairwise
 
-from hermes_acp.events import TextBlock, Usage
+from hermes_acp.content import TextBlock
+from hermes_acp.events import Usage
 from hermes_acp.llm import script
 from hermes_acp.llm.base import (
     AssistantMessage,

@@ -12,12 +12,22 @@ import unicodedata
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from hermes_acp.policy.commands_verdict import Consequence, Judgement, Kind, Part, Place
+from hermes_acp.policy.commands_verdict import Called, Consequence, Judgement, Kind, Part, Place
 
 if TYPE_CHECKING:
     from tree_sitter import Parser
 
-__all__ = ["COMMAND_CHARS", "Consequence", "Judgement", "Kind", "Part", "Place", "classify", "parsers"]
+__all__ = [
+    "COMMAND_CHARS",
+    "Called",
+    "Consequence",
+    "Judgement",
+    "Kind",
+    "Part",
+    "Place",
+    "classify",
+    "parsers",
+]
 
 COMMAND_CHARS = 4_000
 """Longer commands are asked for without a look at them."""

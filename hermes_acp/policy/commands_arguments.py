@@ -52,8 +52,10 @@ class Sorted:
         return any(name in names for name, _, _ in self.options)
 
     def values(self, *names: str) -> list[Given]:
-        """The values of these options."""
-        return [value for name, _, value in self.options if name in names and value is not None]
+        """The values of these options, of all without names."""
+        return [
+            value for name, _, value in self.options if value is not None and (name in names or not names)
+        ]
 
 
 def sort(program: Program, given: Sequence[Given]) -> Sorted:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from hermes_acp.policy import commands_places
 from hermes_acp.policy.commands_arguments import Given
-from hermes_acp.policy.commands_verdict import CHANGES, Kind, Place
+from hermes_acp.policy.commands_verdict import CHANGES, Kind, Place, Rest
 from hermes_acp.policy.commands_words import Field, Word
 from hermes_acp.policy.rules import code
 
@@ -25,10 +25,22 @@ TARGETS = 32
 
 @dataclass(slots=True)
 class Findings:
-    """What a command does and what about it is not understood."""
+    """What a command does and what about it is not understood.
+
+    `runs`, `meaning`, `known` and `rests` are what `Called` says. `loose`: something besides the words of the
+    programs takes part. `beyond`: it does something that its meaning does not say; `own` are the kinds of
+    effects that its meaning says.
+    """
 
     effects: dict[Kind, dict[str, None]] = field(default_factory=dict[Kind, dict[str, None]])
     problems: list[str] = field(default_factory=list[str])
+    runs: list[tuple[str, ...]] = field(default_factory=list[tuple[str, ...]])
+    meaning: tuple[str, ...] = ()
+    known: bool = False
+    loose: bool = False
+    beyond: bool = False
+    own: set[Kind] = field(default_factory=set[Kind])
+    rests: list[Rest] = field(default_factory=list[Rest])
 
     def does(self, kind: Kind, target: str = "") -> None:
         """Note an effect, on a path or host where one is known."""
@@ -36,8 +48,9 @@ class Findings:
         if target and len(targets) < TARGETS:
             targets[target] = None
 
-    def problem(self, text: str) -> None:
-        """Note why this needs a question."""
+    def problem(self, text: str, *, own: bool = False) -> None:
+        """Note why this needs a question; `own`: because of what its meaning says already."""
+        self.beyond = self.beyond or bool(text and not own)
         if text and text not in self.problems and len(self.problems) < PROBLEMS:
             self.problems.append(text)
 
@@ -45,6 +58,11 @@ class Findings:
     def harmless(self) -> bool:
         """Whether it only reads what may be read."""
         return not self.problems and not any(kind in self.effects for kind in CHANGES)
+
+    @property
+    def covered(self) -> bool:
+        """Whether its meaning says all that it does."""
+        return not (self.beyond or self.loose) and self.effects.keys() <= {"reads", *self.own}
 
 
 @dataclass(slots=True)
@@ -98,10 +116,19 @@ class Files:
         if self.files > FILES:
             self.findings.problem("it names very many files")
             return
+        # Of a name that is not known yet, the folder tells most.
+        name = "." if word.any_file else word.text
         for cwd in self.cwds:
-            if why := commands_places.objection(self.place, cwd, word.text, contents=contents):
-                self.findings.problem(f"{code(word.text)} {why}")
+            if why := commands_places.objection(self.place, cwd, name, contents=contents):
+                self.findings.problem(f"{code(name)} {why}")
                 return
+
+    def guard(self, word: Given) -> None:
+        """A file that a remembered command may be told to use: none that is asked for every time."""
+        path = word.text.partition("::")[0]
+        for cwd in self.cwds:
+            if why := commands_places.refusal(self.place, cwd, path):
+                self.findings.problem(f"{code(word.text)} {why}")
 
     def writes(self, word: Given, kind: Kind = "writes") -> None:
         """A file that is written or deleted; what bash takes for an address is the network."""

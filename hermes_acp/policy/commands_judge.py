@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from hermes_acp.policy import commands_git, commands_places, commands_scripts
+from hermes_acp.policy import commands_git, commands_meaning, commands_places, commands_scripts
 from hermes_acp.policy.commands_arguments import Given, Sorted, sort
 from hermes_acp.policy.commands_files import Files, Findings
+from hermes_acp.policy.commands_find import RUNS, lists_files, plain_files
 from hermes_acp.policy.commands_programs import Argument, Program, Table
 from hermes_acp.policy.commands_syntax import Call, Condition, Redirect
-from hermes_acp.policy.commands_verdict import Kind
+from hermes_acp.policy.commands_verdict import Kind, Rest
+from hermes_acp.policy.paths import secret
 from hermes_acp.policy.rules import code
 
 WRAPPERS = 8
@@ -25,9 +26,8 @@ _TEST_OPERATORS = frozenset({"=", "==", "!=", "-n", "-z", "-eq", "-ne", "-lt", "
 _WORD = re.compile(r"[A-Za-z0-9_.-]*")
 _SWITCH = re.compile(r"-[A-Za-z]+")
 _URL_HOST = re.compile(r"(?:[a-z][a-z0-9+.-]*://)?(?:[^@/\s]*@)?(\[[0-9a-f:]+\]|[^:/?#\s]+)", re.IGNORECASE)
-_FIND_RUNS = frozenset({"-exec", "-execdir", "-ok", "-okdir"})
-_FIND_PRINTS = frozenset({"-print", "-printf", "-ls", *_FIND_RUNS})
-_FIND_OTHERWISE = frozenset({"!", "-not", "-o", "-or", ",", "(", ")", "--"})
+_SCRIPT = re.compile(r"[A-Za-z][A-Za-z0-9_:.-]*", re.ASCII)
+_NAMES_FILES = frozenset({"path", "entry", "rev", "out"})
 _FILE_TESTS = frozenset("-" + letter for letter in "bcdefghkprsuwxGLNOS")
 
 
@@ -50,7 +50,7 @@ class Judge:
 
     def call(self, call: Call) -> Findings:
         """What a simple command does."""
-        findings = self.files.findings = Findings()
+        findings = self.files.findings = Findings(loose=commands_meaning.loose(call))
         for name, word in call.assignments:
             self._assignment(name, word.literal)
         for redirect in call.redirects:
@@ -81,13 +81,15 @@ class Judge:
         if name.literal is None or name.source != name.literal or not _PROGRAM.fullmatch(name.literal):
             self.findings.does("executes", name.source)
             self.findings.problem(f"{code(name.source)} is not the plain name of a program")
+            self.findings.runs.append(tuple(word.literal or word.source for word in call.words))
+            commands_meaning.rest_on_file(name.literal or "", self.files)
             return False
         words = [given for word in call.words[1:] for given in self.files.expanded(word)]
         if name.literal == "cd" and call.nested:
             self.findings.problem("it changes the folder in a loop, a condition or a substitution")
         self._run([Given(name.literal), *words], depth=0, lists=lists)
         program = self.table.programs.get(name.literal)
-        return program is not None and program.check == "find" and _lists_files(words)
+        return program is not None and program.check == "find" and lists_files(words)
 
     # --- programs --------------------------------------------------------------------------------
 
@@ -95,6 +97,7 @@ class Judge:
         """A program with its words; a wrapper leads here again."""
         name = words[0].text
         program = self.table.programs.get(name)
+        self.findings.runs.append(tuple(word.text for word in words))
         if words[0].variable or not _PROGRAM.fullmatch(name) or depth > WRAPPERS:
             self.findings.does("executes", name)
             self.findings.problem(f"{code(name)} is not the plain name of a program")
@@ -122,17 +125,22 @@ class Judge:
             return
         for kind in program.does:
             self.findings.does(kind)
+        own = bool(program.meaning)
         if program.does and program.because:
-            self.findings.problem(f"{code(program.name)} {program.because}")
+            self.findings.problem(f"{code(program.name)} {program.because}", own=own)
         if program.needs and not found.has(*program.needs):
             why = program.because or "may do more"
-            self.findings.problem(f"{code(program.name)} without {code(program.needs[0])} {why}")
+            self.findings.problem(f"{code(program.name)} without {code(program.needs[0])} {why}", own=own)
         self._operands(program, found)
         self._check(program, found, depth, lists=lists)
+        commands_meaning.conclude(program, found, self.files)
 
     def _sub(self, program: Program, found: Sorted, depth: int) -> None:
         word = found.rest[0]
-        sub = self.table.programs.get(f"{program.entry} {word.text}")
+        sub = self._named_sub(program, word.text)
+        self.findings.loose = self.findings.loose or bool(found.problems) or bool(found.values())
+        if not found.problems:
+            self.findings.runs[-1] = (*program.name.split(), *(item.text for item in found.rest))
         if program.name == "git":
             self._git(found)
         if word.variable or sub is None:
@@ -151,6 +159,13 @@ class Judge:
         self._program(sub, found.rest[1:], depth, lists=False)
         self.files.cwds = before
 
+    def _named_sub(self, program: Program, name: str) -> Program | None:
+        """What a sub-command is; `*` in the table is what all others are."""
+        if sub := self.table.programs.get(f"{program.entry} {name}"):
+            return sub
+        other = self.table.programs.get(f"{program.entry} *")
+        return replace(other, name=f"{program.name} {name}") if other and _SCRIPT.fullmatch(name) else None
+
     def _git(self, found: Sorted) -> None:
         if len(found.values("-C")) > 1:
             self.findings.problem("git goes to several folders")
@@ -163,13 +178,16 @@ class Judge:
         """Files that decide what a program really is."""
         for cwd in self.files.cwds if program is not None and program.unless else ():
             if name := commands_places.holds(cwd, program.unless, self.files.place.roots) if program else "":
-                self.findings.problem(f"{code(name)} may make it run something else")
+                own = bool(program and program.does)
+                self.findings.problem(f"{code(name)} may make it run something else", own=own)
+                self.findings.rests.append(Rest("nearest", (name,), cwd))
 
     def _options(self, program: Program, found: Sorted) -> None:
         for name, option, value in found.options:
             if option.does is not None:
                 target = value.text if value is not None and option.value == "out" else ""
                 self.findings.does(option.does, target)
+                self.findings.beyond = True
                 if not target:
                     self.findings.problem(f"{code(f'{program.name} {name}')} {_EFFECTS[option.does]}")
             elif value is not None:
@@ -192,10 +210,14 @@ class Judge:
             ):
                 self.findings.problem(f"{code(f'{program.name} {word.text}')} is not known to be harmless")
             self._argument(program, kind, word)
+        if words.head == ("text",) and "path" not in kinds and found.has("-r", "--recursive"):
+            self._argument(program, "path", Given("."))
 
     def _argument(self, program: Program, kind: Argument, word: Given) -> None:
         if word.variable and program.check not in ("echo", "printf", "test"):
             self.findings.problem(f"{code(program.name)} gets a word that holds a variable")
+        if program.meaning and kind in _NAMES_FILES:
+            self.files.guard(word)
         match kind:
             case "text" | "command" | "word":
                 if word.stream or (word.any_file and program.check != "echo"):
@@ -206,10 +228,10 @@ class Judge:
                 self.files.look(word, contents=kind == "path")
             case "rev":
                 self.files.look(word, contents=False)
-                if commands_places.secret(word.text.rpartition(":")[2]):
+                if secret(word.text.rpartition(":")[2]):
                     self.findings.problem(f"{code(word.text)} may hold secrets")
             case "glob":
-                if commands_places.secret(word.text.strip("*?!")):
+                if secret(word.text.strip("*?!")):
                     self.findings.problem(f"{code(word.text)} may hold secrets")
             case "out":
                 self.files.writes(word, "deletes" if "deletes" in program.does else "writes")
@@ -314,6 +336,7 @@ class Judge:
                 self._run(words[index:], depth + 1)
                 return
             self._assignment(name, None if word.variable else value)
+            self.findings.loose = True
 
     def _xargs(self, found: Sorted, depth: int, *, lists: bool) -> None:
         command = list(found.rest) or [Given("echo")]
@@ -332,7 +355,7 @@ class Judge:
         out: list[Given] = []
         index, runs = 0, False
         while index < len(words):
-            if words[index].text not in _FIND_RUNS:
+            if words[index].text not in RUNS:
                 out.append(words[index])
                 index += 1
                 continue
@@ -344,7 +367,7 @@ class Judge:
             else:
                 self._run(list(map(self._found, words[index + 1 : end])), depth + 1)
             index = end + 1
-        if runs and not _plain_files(out):
+        if runs and not plain_files(out):
             self.findings.problem(
                 "`find -exec` with more than `-type f` may follow links out of the workspace"
             )
@@ -367,19 +390,6 @@ _EFFECTS: dict[Kind, str] = {
     "executes": "may run other programs or change the machine",
     "history": "changes history",
 }
-
-
-def _plain_files(words: Sequence[Given]) -> bool:
-    """Whether `find` gives plain files and nothing else: links may lead out of the workspace."""
-    texts = [word.text for word in words]
-    typed = any(pair == ("-type", "f") for pair in itertools.pairwise(texts))
-    return typed and _FIND_OTHERWISE.isdisjoint(texts)
-
-
-def _lists_files(words: Sequence[Given]) -> bool:
-    """Whether `find` prints the names of plain files, each ended by a NUL, and nothing else."""
-    texts = {word.text for word in words}
-    return _plain_files(words) and "-print0" in texts and _FIND_PRINTS.isdisjoint(texts)
 
 
 def _gives_input(redirect: Redirect) -> bool:

@@ -6,6 +6,7 @@ Looks at the disk but reads no contents; call it in a thread.
 from __future__ import annotations
 
 import fnmatch
+import itertools
 import os
 import re
 from collections.abc import Iterator
@@ -13,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hermes_acp.policy.commands_verdict import Place
-from hermes_acp.policy.paths import inside, protection
+from hermes_acp.policy.paths import OWN_DATA, inside, protection, reserve, secret
+from hermes_acp.policy.rules import code
 
 GLOB_ENTRIES = 1_000
 """Names that a glob may be compared with; a glob that needs more is not understood."""
@@ -21,25 +23,11 @@ GLOB_ENTRIES = 1_000
 GLOB_MATCHES = 256
 """Names that a glob may stand for."""
 
+FOLDER_ENTRIES = 500
+"""Names in a folder that is read as a whole that are looked at; further ones are taken for ordinary."""
+
 HARMLESS_FILES = frozenset({"/dev/null", "/dev/stdin", "/dev/stdout", "/dev/stderr"})
 """Files outside the workspace that anybody may name."""
-
-_SECRET = re.compile(
-    r"""
-      \.env(?!\.(?:dist|example|sample|template|defaults?)$)(?:\..*|rc)? | .*\.env
-    | .*\.(?:pem|key|p12|pfx|jks|keystore|kdbx|ppk|ovpn|tfstate|tfvars)(?:\.\w+)?
-    | id_(?:rsa|dsa|ecdsa|ed25519)(?:[._-].*)?(?<!\.pub)
-    | \.(?:netrc|npmrc|pypirc|pgpass|my\.cnf|git-credentials|dockercfg|htpasswd)
-    | \.?(?:credentials?|secrets?|passwords?|passwd|shadow|tokens?)
-      (?:\.(?:json|ya?ml|txt|toml|ini|cfg|conf|csv|xml|properties|enc|bak))?
-    | (?:service[-_]account|client[-_]secret|application_default_credentials).*\.json
-    | kubeconfig | .*\.kubeconfig | \.(?:bash|zsh|python|node_repl|psql|mysql|sqlite)_history
-    """,
-    re.VERBOSE | re.IGNORECASE,
-)
-"""Names of files that usually hold keys and passwords."""
-
-_SECRET_FOLDERS = frozenset({".ssh", ".gnupg", ".aws", ".azure", ".kube", ".password-store"})
 
 
 def objection(place: Place, cwd: str, path: str, *, contents: bool) -> str:
@@ -59,18 +47,32 @@ def objection(place: Place, cwd: str, path: str, *, contents: bool) -> str:
         return "is no name that a file can have"
     if not inside(real, place.roots):
         return "is outside the workspace"
-    what = protection(real, place.protected) or ""
-    if what.startswith("data of") or (contents and what == "credentials"):
-        return f"is protected ({what})"
-    if contents and (secret(logical) or secret(real)):
-        return "may hold secrets"
+    for name in (real, logical) if contents else ():
+        if why := reserve(name, place.protected):
+            return why
+    if contents and (name := secret_in(real)):
+        return f"holds {code(name)}, which may hold secrets"
+    return f"is protected ({OWN_DATA})" if protection(real, place.protected) == OWN_DATA else ""
+
+
+def secret_in(real: str) -> str:
+    """The name of a file of this folder that may hold secrets; empty when none was seen."""
+    try:
+        with os.scandir(real) as entries:
+            for entry in itertools.islice(entries, FOLDER_ENTRIES):
+                if secret(entry.name) and entry.is_file(follow_symlinks=False):
+                    return entry.name
+    except OSError:
+        pass
     return ""
 
 
-def secret(path: str) -> bool:
-    """Whether the names in the path are those of files that hold keys and passwords."""
-    *folders, name = path.split("/")
-    return bool(_SECRET.fullmatch(name)) or not _SECRET_FOLDERS.isdisjoint(folders)
+def refusal(place: Place, cwd: str, path: str) -> str:
+    """Why no rule lets a command use `path`: an objection, or a file that is protected; empty for others."""
+    if why := objection(place, cwd, path, contents=True):
+        return why
+    what = protection(os.path.realpath(Path(cwd, path)), place.protected)
+    return f"is protected ({what})" if what else ""
 
 
 def folder(cwd: str, path: str) -> str:

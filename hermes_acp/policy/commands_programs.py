@@ -26,6 +26,10 @@ Check: TypeAlias = Literal[
 """What else is looked at, in code."""
 
 
+Meaning: TypeAlias = Literal["name", "first", "words", "command", "module"]
+"""Which words say what a program does: see the table."""
+
+
 class TableError(Exception):
     """A data file is wrong; `str()` names the entry."""
 
@@ -87,6 +91,8 @@ class Program:
     options_first: bool = False
     group: bool = False
     because: str = ""
+    meaning: Meaning | None = None
+    rests_on: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +111,7 @@ class Table:
 _KEYS = frozenset(
     {
         *("also", "flags", "words", "does", "needs", "instead", "only", "never", "unless", "check", "style"),
-        *("with", "because", *CHANGES),
+        *("with", "because", "meaning", "rests_on", *CHANGES),
     }
 )
 _STYLES = frozenset({"", "long", "bundle", "first", "plain"})
@@ -160,6 +166,9 @@ def _program(
     check = _string(name, entry.get("check", "plain"))
     if style not in _STYLES or check not in get_args(Check):
         raise TableError(f"{name!r}: unknown style or check")
+    meaning = _string(name, entry.get("meaning", ""))
+    if meaning and meaning not in get_args(Meaning):
+        raise TableError(f"{name!r}: {meaning!r} is no kind of meaning")
     options: dict[str, Option] = {}
     for part in _list(name, entry, "with"):
         if part not in shared:
@@ -185,6 +194,8 @@ def _program(
         options_first=style == "first",
         group=words == "group",
         because=_string(name, entry.get("because", "")),
+        meaning=cast("Meaning", meaning) if meaning else None,
+        rests_on=_list(name, entry, "rests_on"),
     )
 
 

@@ -36,6 +36,40 @@ class Consequence:
 
 
 @dataclass(frozen=True, slots=True)
+class Rest:
+    """What decides what a command does, looked for from `cwd`: `how` it is found, by which `names`.
+
+    - `scripts`: the named script of the nearest `package.json`, with those that it starts.
+    - `makefile`: the makefile that `make` takes, with what it includes.
+    - `nearest`: the files of these names in the nearest folder that has one of them.
+    - `file`: the file of this name.
+    """
+
+    how: Literal["scripts", "makefile", "nearest", "file"]
+    names: tuple[str, ...]
+    cwd: str
+
+
+@dataclass(frozen=True, slots=True)
+class Called:
+    """How rules know a simple command.
+
+    `runs` are the words of each program that it runs, its own first; a sub-command stands right behind its
+    program where the options before it are understood. `meaning` are the words that say what it does, empty
+    when something in the command goes beyond them, or when only its whole text can say it. `known`: the table
+    says how such a command is remembered. `plain`: nothing but words that are what they seem. `cwd` is empty
+    when it may run in several folders.
+    """
+
+    runs: tuple[tuple[str, ...], ...]
+    meaning: tuple[str, ...] = ()
+    known: bool = False
+    plain: bool = False
+    cwd: str = ""
+    rests: tuple[Rest, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Part:
     """A simple command of the whole, judged by itself; `reason` is empty for a harmless one."""
 
@@ -43,15 +77,20 @@ class Part:
     decision: Decision
     effects: tuple[Consequence, ...] = ()
     reason: str = ""
+    called: Called = Called(())
 
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """The verdict on a command: `reason` is a sentence for the person, or for the model with `deny`."""
+    """The verdict on a command: `reason` is a sentence for the person, or for the model with `deny`.
+
+    `divisible`: what the parts do is all that it does, so that each may be allowed by itself.
+    """
 
     decision: Decision
     reason: str
     parts: tuple[Part, ...] = ()
+    divisible: bool = False
 
     @property
     def effects(self) -> tuple[Consequence, ...]:

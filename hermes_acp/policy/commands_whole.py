@@ -11,7 +11,15 @@ from hermes_acp.policy.commands_files import Files, Findings
 from hermes_acp.policy.commands_judge import Judge
 from hermes_acp.policy.commands_programs import table
 from hermes_acp.policy.commands_syntax import Call, Condition, Obstacle, Step
-from hermes_acp.policy.commands_verdict import Consequence, Judgement, Kind, Part, Place, merged
+from hermes_acp.policy.commands_verdict import (
+    Called,
+    Consequence,
+    Judgement,
+    Kind,
+    Part,
+    Place,
+    merged,
+)
 from hermes_acp.policy.paths import inside
 from hermes_acp.policy.rules import code
 
@@ -45,6 +53,7 @@ class _Whole:
     parts: list[Part] = field(default_factory=list[Part])
     problems: dict[str, None] = field(default_factory=dict[str, None])
     limit: str = ""
+    divisible: bool = True
 
     def judged(self, found: Sequence[Step]) -> Judgement:
         files = Files(self.place, (self.place.cwd,))
@@ -53,12 +62,13 @@ class _Whole:
         for step in found:
             if isinstance(step, Obstacle):
                 self.problems[f"the command {step.why}"] = None
+                self.divisible = False
                 continue
             if step.join != "&&":
                 # What came before may have failed, or was left out: any of the folders may be the one.
                 files.cwds = tuple(visited)
             if isinstance(step, Condition):
-                self._add(step.text, judge.condition(step))
+                self._add(step.text, judge.condition(step), files.cwds)
             else:
                 before = files.cwds
                 self._call(step, judge)
@@ -67,6 +77,7 @@ class _Whole:
             visited.update(dict.fromkeys(files.cwds))
             if len(visited) > FOLDERS:
                 self.problems["the command goes to many folders"] = None
+                self.divisible = False
                 break
         return self._judgement()
 
@@ -77,12 +88,22 @@ class _Whole:
         targets = [item.target.source for item in call.redirects if item.target is not None]
         limits = (commands_limits.limit(words), *map(commands_limits.target_limit, targets))
         self.limit = self.limit or next((limit for limit in limits if limit), "")
-        self._add(call.text, judge.call(call))
+        cwds = judge.files.cwds
+        self._add(call.text, judge.call(call), cwds)
 
-    def _add(self, text: str, findings: Findings) -> None:
+    def _add(self, text: str, findings: Findings, cwds: tuple[str, ...]) -> None:
         effects = tuple(Consequence(kind, tuple(names)) for kind, names in findings.effects.items())
         reason = "; ".join(findings.problems)
-        self.parts.append(Part(text, "allow" if findings.harmless else "ask", effects, reason))
+        cwd = cwds[0] if len(cwds) == 1 else ""
+        called = Called(
+            tuple(findings.runs),
+            findings.meaning if findings.covered and cwd else (),
+            known=findings.known,
+            plain=not findings.loose and bool(cwd),
+            cwd=cwd,
+            rests=tuple(findings.rests),
+        )
+        self.parts.append(Part(text, "allow" if findings.harmless else "ask", effects, reason, called))
         self.problems.update(dict.fromkeys(findings.problems))
 
     def _judgement(self) -> Judgement:
@@ -91,12 +112,13 @@ class _Whole:
             return Judgement("deny", self.limit, parts)
         if not inside(self.place.cwd, self.place.roots):
             self.problems[f"it runs in {code(self.place.cwd)}, outside the workspace"] = None
+            self.divisible = False
         programs = _listed(self.programs)
         if parts and not self.problems and all(part.decision == "allow" for part in parts):
             return Judgement(
                 "allow", f"Runs {programs}; it only reads." if programs else "It only reads.", parts
             )
-        return Judgement("ask", self._question(programs, parts), parts)
+        return Judgement("ask", self._question(programs, parts), parts, bool(parts) and self.divisible)
 
     def _question(self, programs: str, parts: tuple[Part, ...]) -> str:
         """The sentence for the person who has to decide."""

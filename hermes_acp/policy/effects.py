@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-Mode: TypeAlias = Literal["ask", "plan", "accept_edits"]
+from hermes_acp.policy.sandbox import Confinement
+
+Mode: TypeAlias = Literal["ask", "plan", "accept_edits", "auto", "full"]
 
 EffectKind: TypeAlias = Literal["read", "write", "execute", "fetch", "mcp"]
 
@@ -15,9 +17,11 @@ class Effect:
     """One thing that may need permission.
 
     `paths` are absolute and resolved (no `..`, no links) for read and write; `command` is the exact
-    text that will run; `tool` is `server__tool` for MCP, whose `read_only` is the server's claim;
+    text that will run; `tool` is `server__tool` for MCP, whose `read_only` is the server's claim; `server`
+    says what stands behind that name: it is another one for another program or address;
     `host` is the name a fetch connects to; `altered` names what earlier commands have changed in the shell
     that may give this command another meaning than its text has in a new one (`alias ls`, `variable PATH`).
+    `outside` says why a command has to run outside the sandbox; empty where it need not.
     """
 
     kind: EffectKind
@@ -27,18 +31,22 @@ class Effect:
     cwd: str = ""
     tool: str = ""
     read_only: bool = False
+    server: str = ""
     host: str = ""
     altered: tuple[str, ...] = ()
+    outside: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Permit:
     """Proof that an effect passed the policy; only `agent.approvals` makes one.
 
-    Whatever writes, runs or fetches takes a permit and refuses one for something else.
+    Whatever writes, runs or fetches takes a permit and refuses one for something else. A command whose
+    permit has a `confinement` runs in the sandbox, or not at all.
     """
 
     effect: Effect
+    confinement: Confinement | None = None
 
     def check_write(self, path: str) -> None:
         """Raise `PermitMismatch` unless this permit covers writing the resolved `path`."""

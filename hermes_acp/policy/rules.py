@@ -1,4 +1,4 @@
-"""Rules: what the user answered once and for longer, exactly as far as the answer went."""
+"""Rules: what the user answered for longer than once, or wrote down, exactly as far as that went."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias, assert_never
 
 from hermes_acp.events import Choice
-from hermes_acp.policy.effects import Effect, EffectKind
-from hermes_acp.policy.paths import inside
+from hermes_acp.policy.effects import EffectKind
 
 LABEL_CHARS = 60
 """Longer texts are not repeated in the name of a choice."""
@@ -17,9 +16,16 @@ LABEL_CHARS = 60
 MATCH_CHARS = 4_096
 """Longer texts are not remembered."""
 
-Scope: TypeAlias = Literal["session", "project"]
-Answer: TypeAlias = Literal["allow", "deny"]
+Scope: TypeAlias = Literal["session", "project", "everywhere"]
 Decision: TypeAlias = Literal["allow", "ask", "deny"]
+
+Form: TypeAlias = Literal["exact", "meaning", "pattern"]
+"""How far a rule goes.
+
+- `exact`: what `match` names and no more: the text of a command, a folder to read, a host, a tool.
+- `meaning`: commands that do what the words of `match` say, with whatever does not change that.
+- `pattern`: written by a person: the first words of commands, or a glob for paths, hosts and tools.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,46 +33,67 @@ class RuleDraft:
     """What a rule would mean, before anybody agreed to it.
 
     - `write`: edits of every file in the workspace that is not protected; `match` is empty.
-    - `execute`: exactly the command text `match`, run in exactly the folder `cwd`.
-    - `read`: the file or folder `match` outside the workspace, and what is below it.
+    - `execute`: the command text `match`, run in the folder `cwd`; with the form `meaning`, all commands
+      with that meaning, anywhere in the workspace.
+    - `read`: the file or folder `match`, and what is below it but for files that may hold secrets.
     - `fetch`: connections to exactly the host `match`.
-    - `mcp`: calls of the tool `match`, with any arguments.
+    - `mcp`: calls of the tool `match`, with any arguments; `cwd` is the `Effect.server` that answers them.
 
-    `place` is only wording: where the command runs, when that is not the session's own folder.
+    `rests_on` names what decides what the command does, a line each (`package.json#build`), and `digest` is
+    that of their contents: the rule ends when they change. `place` is only wording: where the command runs,
+    when that is not the session's own folder.
     """
 
     effect: EffectKind
     match: str
     cwd: str = ""
     place: str = ""
+    form: Form = "exact"
+    rests_on: str = ""
+    digest: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """What a lasting answer teaches: what a yes allows from then on, and what a no forbids."""
+
+    allowed: tuple[RuleDraft, ...]
+    forbidden: RuleDraft
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a rule came from: its project and session, the window that answered, the question."""
+    """Where a rule came from: its project and session, the window that answered, the question.
+
+    `file` is the path of the file that it stands in, empty for one that was learned.
+    """
 
     project: str
     session_id: str
     client: str
     request: str
+    file: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A lasting answer. `effect`, `match` and `cwd` mean what `RuleDraft` says.
+    """A lasting answer, or one that was written down. Members mean what `RuleDraft` says.
 
-    It holds for the session or for the whole project of its origin. `created_at` is seconds since
-    the epoch.
+    It holds for the session or the whole project of its origin, or everywhere. `created_at` is seconds since
+    the epoch. The `rule_id` of one from a file names its entry there.
     """
 
     rule_id: str
-    decision: Answer
+    decision: Decision
     effect: EffectKind
     match: str
     cwd: str
     scope: Scope
     created_at: float
     origin: Origin
+    form: Form = "exact"
+    rests_on: str = ""
+    digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +102,14 @@ class Verdict:
 
     `reason` is for the person; with `deny` it is a sentence for the model. `remember` is what an
     answer of the user can teach, None when this has to be asked every time. `harmless`: by its
-    nature, and not because somebody allowed it, nothing is changed.
+    nature, and not because somebody allowed it, nothing is changed. `confined`: allowed in the sandbox only.
     """
 
     decision: Decision
     reason: str
-    remember: RuleDraft | None = None
+    remember: Lesson | None = None
     harmless: bool = False
+    confined: bool = False
 
 
 def choices(verdict: Verdict) -> tuple[Choice, ...]:
@@ -91,32 +119,34 @@ def choices(verdict: Verdict) -> tuple[Choice, ...]:
     """
     once = Choice("allow_once", "Allow once", "allow_once")
     refuse = Choice("reject_once", "Reject", "reject_once")
-    draft = verdict.remember
-    if draft is None:
+    lesson = verdict.remember
+    if lesson is None:
         return (once, refuse)
-    what = meaning(draft.effect, draft.match)
+    what = " and ".join(f"{meaning(draft)}{draft.place}" for draft in lesson.allowed)
     return (
         once,
-        Choice("allow_session", f"Allow {what}{draft.place} for this session", "allow_always"),
-        Choice("allow_always", f"Always allow {what}{draft.place} in this project", "allow_always"),
+        Choice("allow_session", f"Allow {what} for this session", "allow_always"),
+        Choice("allow_always", f"Always allow {what} in this project", "allow_always"),
         refuse,
-        Choice("reject_always", f"Never allow {what} in this project", "reject_always"),
+        Choice("reject_always", f"Never allow {meaning(lesson.forbidden)} in this project", "reject_always"),
     )
 
 
-def learn(draft: RuleDraft, option_id: str, origin: Origin) -> Rule | None:
-    """The rule that a chosen option makes; None for those that decide this once."""
-    decision: Answer
-    scope: Scope
+def learn(lesson: Lesson, option_id: str, origin: Origin) -> tuple[Rule, ...]:
+    """The rules that a chosen option makes; none for those that decide this once."""
     match option_id:
         case "allow_session":
-            decision, scope = "allow", "session"
+            return tuple(make(draft, "allow", "session", origin) for draft in lesson.allowed)
         case "allow_always":
-            decision, scope = "allow", "project"
+            return tuple(make(draft, "allow", "project", origin) for draft in lesson.allowed)
         case "reject_always":
-            decision, scope = "deny", "project"
+            return (make(lesson.forbidden, "deny", "project", origin),)
         case _:
-            return None
+            return ()
+
+
+def make(draft: RuleDraft, decision: Decision, scope: Scope, origin: Origin) -> Rule:
+    """A new rule, as of now."""
     return Rule(
         rule_id=secrets.token_hex(6),
         decision=decision,
@@ -126,54 +156,27 @@ def learn(draft: RuleDraft, option_id: str, origin: Origin) -> Rule | None:
         scope=scope,
         created_at=time.time(),
         origin=origin,
+        form=draft.form,
+        rests_on=draft.rests_on,
+        digest=draft.digest,
     )
 
 
-def allows(rule: Rule, draft: RuleDraft) -> bool:
-    """Whether the rule was made for this: for nothing that merely resembles or extends it."""
-    if rule.decision != "allow" or rule.effect != draft.effect:
-        return False
-    if rule.effect == "read":
-        return inside(draft.match, (rule.match,))
-    return (rule.match, rule.cwd) == (draft.match, draft.cwd)
-
-
-def denies(rule: Rule, effect: Effect, roots: tuple[str, ...]) -> bool:
-    """Whether the rule forbids the effect; wider than the same rule would allow.
-
-    A forbidden command stays forbidden in other folders and with other blanks, a forbidden host
-    with its subdomains, and one forbidden path among many is enough.
-    """
-    if rule.decision != "deny" or rule.effect != effect.kind:
-        return False
-    match effect.kind:
+def meaning(what: Rule | RuleDraft) -> str:
+    """What a rule is about, to follow "allow" or "never allow"; with dots, more words may follow."""
+    match what.effect:
         case "write":
-            return any(inside(path, roots) for path in effect.paths)
-        case "read":
-            return any(inside(path, (rule.match,)) for path in effect.paths)
+            return f"edits of {code(what.match)}" if what.match else "edits"
+        case "execute" if what.form != "exact":
+            return code(f"{what.match} …") if what.match else "commands"
         case "execute":
-            return effect.command.split() == rule.match.split()
-        case "fetch":
-            return f".{host_name(effect.host)}".endswith(f".{rule.match}")
-        case "mcp":
-            return effect.tool == rule.match
-        case _ as unknown:
-            assert_never(unknown)
-
-
-def meaning(effect: EffectKind, match: str) -> str:
-    """What a rule is about, to follow "allow" or "never allow"."""
-    match effect:
-        case "write":
-            return "edits"
-        case "execute":
-            return code(match) if _fits(match) else "exactly this command"
+            return code(what.match) if fits(what.match) else "exactly this command"
         case "read":
-            return f"reading {code(match)}"
+            return f"reading {code(what.match)}"
         case "fetch":
-            return f"connections to {code(match)}"
+            return f"connections to {code(what.match)}"
         case "mcp":
-            return f"the tool {code(match)}"
+            return f"the tool {code(what.match)}"
         case _ as unknown:
             assert_never(unknown)
 
@@ -195,7 +198,8 @@ def code(text: str) -> str:
     return f"`{visible(text)}`"
 
 
-def _fits(text: str) -> bool:
+def fits(text: str) -> bool:
+    """Whether a text can be shown as it is, in the name of a choice."""
     return len(text) <= LABEL_CHARS and all(map(_plain, text))
 
 

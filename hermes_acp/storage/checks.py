@@ -40,6 +40,9 @@ def structure(path: Path, seconds: float | None = None) -> str | None:
         if error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT:
             return None
         raise
+    except UnicodeDecodeError:
+        # SQLite's own sentence quotes the damaged schema.
+        return "its schema is no text any more"
     return None if row == ("ok",) or late.is_set() else str(row[0])
 
 

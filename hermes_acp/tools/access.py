@@ -7,7 +7,7 @@ import os.path
 from collections.abc import Generator
 from contextlib import contextmanager
 
-from hermes_acp.events import Location
+from hermes_acp.content import Location
 from hermes_acp.policy.effects import Effect
 from hermes_acp.tools.base import Description, ToolContext, ToolError
 from hermes_acp.workspace.documents import Document
@@ -35,11 +35,10 @@ async def locate(context: ToolContext, path: str) -> str:
 
 
 async def readable(context: ToolContext, path: str) -> str:
-    """`locate`, and the permission to read it when it is outside the roots. Raises `Refused` too."""
+    """`locate`, and the permission to read it. Raises `Refused` too."""
     real = await locate(context, path)
-    if not inside(real, context.roots):
-        effect = Effect("read", f"Read {printable(real)}", paths=(real,), cwd=context.cwd)
-        await context.permit(effect, locations=(Location(real),))
+    effect = Effect("read", f"Read {printable(real)}", paths=(real,), cwd=context.cwd)
+    await context.permit(effect, locations=(Location(real),))
     return real
 
 

@@ -8,16 +8,8 @@ from typing import Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
-from hermes_acp.events import (
-    ExitStatus,
-    Field,
-    ImageBlock,
-    Location,
-    Notice,
-    PlanEntry,
-    Shown,
-    ToolKind,
-)
+from hermes_acp.content import ImageBlock, Location, Shown
+from hermes_acp.events import ExitStatus, Field, Notice, PlanEntry, ToolKind
 from hermes_acp.llm.base import ToolSpec
 from hermes_acp.policy.effects import Effect, Permit
 from hermes_acp.workspace.documents import Documents

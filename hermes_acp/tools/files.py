@@ -12,12 +12,13 @@ from pathlib import Path
 
 from pydantic import Field
 
-from hermes_acp.events import Diff, ImageBlock, Location
+from hermes_acp.content import Diff, ImageBlock, Location
 from hermes_acp.policy.effects import Effect
 from hermes_acp.tools.access import announce, explained, locate, open_document, readable, shorten
 from hermes_acp.tools.base import Description, Params, ToolContext, ToolError, ToolResult
 from hermes_acp.tools.replacing import Edit, Edited, apply_edits
 from hermes_acp.tools.typed import tool
+from hermes_acp.workspace import disk, resolve
 from hermes_acp.workspace.documents import Document
 from hermes_acp.workspace.locations import printable
 
@@ -216,14 +217,14 @@ async def list_dir(params: ListDir, context: ToolContext) -> ToolResult:
 
 def _listing(path: str, cwd: str) -> str:
     try:
-        with os.scandir(path) as found:
-            entries = [_entry(entry) for entry in islice(found, FOLDER_ENTRIES)]
+        with resolve.listed(path) as (folder, found):
+            entries = [_entry(folder, entry) for entry in islice(found, FOLDER_ENTRIES)]
     except FileNotFoundError as error:
         raise ToolError(_missing(path, cwd)) from error
     except NotADirectoryError as error:
         raise ToolError(f"{shorten(path, cwd)} is a file: use read_file.") from error
     except OSError as error:
-        raise ToolError(f"{shorten(path, cwd)} cannot be listed: {error.strerror}.") from error
+        raise ToolError(f"{shorten(path, cwd)} cannot be listed: {disk.reason(error)}.") from error
     if not entries:
         return "(empty)"
     entries.sort()
@@ -234,12 +235,12 @@ def _listing(path: str, cwd: str) -> str:
     return "\n".join(lines)
 
 
-def _entry(entry: os.DirEntry[str]) -> tuple[bool, str, str]:
+def _entry(folder: int, entry: os.DirEntry[str]) -> tuple[bool, str, str]:
     """A sort key that puts folders first, and the line to print."""
     name = printable(entry.name)
     if entry.is_symlink():
         try:
-            return True, entry.name, f"{name} -> {printable(str(Path(entry.path).readlink()))}"
+            return True, entry.name, f"{name} -> {printable(os.readlink(entry.name, dir_fd=folder))}"
         except OSError:
             return True, entry.name, f"{name} -> ?"
     if entry.is_dir(follow_symlinks=False):

@@ -11,9 +11,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from hermes_acp.events import Location, TerminalRef, TextBlock
-from hermes_acp.policy.commands_places import secret
+from hermes_acp.content import Location, TerminalRef, TextBlock
 from hermes_acp.policy.effects import Effect
+from hermes_acp.policy.paths import secret
 from hermes_acp.tools import terminal_text
 from hermes_acp.tools.base import Description, Params, Tool, ToolContext, ToolError, ToolResult
 from hermes_acp.tools.typed import tool

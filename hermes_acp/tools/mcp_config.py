@@ -7,6 +7,7 @@ servers is here or in `mcp_tools`; the modules that import it are loaded by `mcp
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -50,6 +51,12 @@ class McpServer:
     url: str = ""
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     call_seconds: float = CALL_SECONDS
+
+    @property
+    def identity(self) -> str:
+        """What stands behind the name, as a digest: a permission is for this and not for the name."""
+        behind = repr((self.transport, self.command, self.args, self.url))
+        return hashlib.sha256(behind.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

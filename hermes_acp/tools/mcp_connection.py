@@ -89,6 +89,7 @@ class Connection:
         self, server: McpServer, surroundings: Surroundings, limits: McpLimits, problems: Problems
     ) -> None:
         self.name = server.name
+        self.identity = server.identity
         self.tools: tuple[RemoteTool, ...] = ()
         self.settled = asyncio.Event()
         self._server = server

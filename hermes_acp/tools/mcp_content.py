@@ -18,7 +18,7 @@ from mcp_types import (
     TextContent,
 )
 
-from hermes_acp.events import AudioBlock, ImageBlock, LinkBlock, Shown, TextBlock
+from hermes_acp.content import AudioBlock, ImageBlock, LinkBlock, Shown, TextBlock
 from hermes_acp.tools.base import ToolResult
 
 MAX_IMAGES = 8

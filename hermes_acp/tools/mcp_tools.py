@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hermes_acp.config import child_environment
-from hermes_acp.events import Notice, TextBlock, ToolKind
+from hermes_acp.content import TextBlock
+from hermes_acp.events import Notice, ToolKind
 from hermes_acp.llm.base import ToolSpec
 from hermes_acp.policy.effects import Effect
 from hermes_acp.tools.base import Call, Description, Tool, ToolContext, ToolResult
@@ -174,6 +175,7 @@ class McpCall:
             f"call {remote.name} of the MCP server {connection.name}",
             tool=self.tool.name,
             read_only=remote.read_only,
+            server=connection.identity,
         )
         permit = await context.permit(effect, shown=(TextBlock(_pretty(self.arguments)),))
         permit.check_tool(self.tool.name)

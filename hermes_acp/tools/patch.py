@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from hermes_acp.events import Diff, Location
+from hermes_acp.content import Diff, Location
 from hermes_acp.policy.effects import Effect, Permit
 from hermes_acp.tools.access import announce, explained, locate, open_document, shorten
 from hermes_acp.tools.base import Description, Params, ToolContext, ToolError, ToolResult
@@ -165,7 +165,7 @@ async def _apply(documents: Documents, permit: Permit, step: _Step) -> _Step:
     if step.text is None:
         await documents.delete(permit, step.before)
         return step
-    return replace(step, text=(await documents.write(permit, step.before, step.text)).text)
+    return replace(step, text=(await documents.write(permit, step.before, step.text)).real.text)
 
 
 async def _restore(documents: Documents, permit: Permit, begun: Sequence[_Step]) -> list[str]:
@@ -185,7 +185,7 @@ async def _restore(documents: Documents, permit: Permit, begun: Sequence[_Step])
 async def _put_back(documents: Documents, permit: Permit, step: _Step) -> None:
     """Undo one step where it was done; what somebody else wrote in the meantime stays."""
     now = await documents.read(step.before.path)
-    if now.exists != (step.text is not None) or (now.exists and now.text != step.text):
+    if now.exists != (step.text is not None) or (now.exists and step.text not in (now.text, now.real.text)):
         return
     if not step.before.exists:
         await documents.delete(permit, now)

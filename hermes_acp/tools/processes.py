@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from hermes_acp.events import TextBlock
+from hermes_acp.content import TextBlock
 from hermes_acp.policy.effects import Effect
 from hermes_acp.tools import terminal_text
 from hermes_acp.tools.background import BackgroundProcess, BackgroundProcesses, read_lines
@@ -105,6 +105,7 @@ async def _send(item: BackgroundProcess, params: ProcessAction, context: ToolCon
         command=typed(item.launch.command, params.text),
         cwd=item.launch.cwd,
         altered=terminal_text.all_visible(item.launch.altered),
+        outside="" if process.confined else "that is where the command runs",
     )
     await process.send(await context.permit(effect, (question,)), params.text)
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from pydantic import Field
 
-from hermes_acp.events import Location
+from hermes_acp.content import Location
+from hermes_acp.policy.paths import secret
 from hermes_acp.tools.access import announce, readable, shorten
 from hermes_acp.tools.base import Description, Params, ToolContext, ToolError, ToolResult
 from hermes_acp.tools.typed import tool
@@ -45,6 +46,9 @@ OUTPUT_CHARS = 30_000
 
 PATTERN_CHARS = 2000
 """Longer patterns are refused."""
+
+HIDDEN_SHOWN = 5
+"""Files with hidden matches that are named."""
 
 LOCATIONS = 10
 """Places of a result that editors can jump to."""
@@ -132,7 +136,7 @@ def _announce_search(params: Search, cwd: str) -> Description:
 @tool(Search, kind="search", describe=_announce_search, parallel=True)
 async def search(params: Search, context: ToolContext) -> ToolResult:
     """Find lines that match a regular expression, in files below `path` (`glob` picks some, `context` adds
-    lines around). Skips what git ignores."""
+    lines around). Skips what git ignores, and files that may hold secrets."""
     if len(params.pattern) > PATTERN_CHARS:
         raise ToolError(f"The pattern is longer than {PATTERN_CHARS} characters.")
     if "\n" in params.pattern or "\0" in params.pattern:
@@ -140,7 +144,7 @@ async def search(params: Search, context: ToolContext) -> ToolResult:
     root = await readable(context, params.path)
     only = params.glob if await asyncio.to_thread(_is_folder, root, context.cwd) else None
     query = Query(root, params.pattern, only, params.ignore_case, min(params.context, CONTEXT_AT_MOST))
-    page = _Page(context.cwd, min(params.limit, MATCHES_AT_MOST))
+    page = _Page(context.cwd, root, min(params.limit, MATCHES_AT_MOST))
     ending = await _explained(search_lines(query, await _program(), page.take))
     return page.result(ending)
 
@@ -155,9 +159,11 @@ def _is_folder(path: str, cwd: str) -> bool:
 class _Page:
     """Matches as text: each path once, below it its lines as `number:text`, others as `number-text`."""
 
-    def __init__(self, cwd: str, limit: int) -> None:
+    def __init__(self, cwd: str, root: str, limit: int) -> None:
         self._cwd = cwd
+        self._root = root
         self._limit = limit
+        self._hidden: dict[str, bool] = {}
         self._room = OUTPUT_CHARS
         self._last: Line | None = None
         self._text: list[str] = []
@@ -165,6 +171,8 @@ class _Page:
 
     def take(self, line: Line) -> bool:
         """Add a line; False when the page is full."""
+        if self._hides(line.path):
+            return True
         if line.hit and len(self._places) == self._limit:
             return False
         text = f"{line.number}{':' if line.hit else '-'}{line.text}"
@@ -181,11 +189,22 @@ class _Page:
         self._last = line
         return True
 
+    def _hides(self, path: str) -> bool:
+        """Whether the file is one that is only read after a question, which was asked for the root."""
+        if path not in self._hidden:
+            self._hidden[path] = path != self._root and secret(path[len(self._root) :])
+        return self._hidden[path]
+
     def result(self, ending: Ending) -> ToolResult:
         """The whole page."""
         count = len(self._places)
+        hidden = [shorten(path, self._cwd) for path, hides in self._hidden.items() if hides]
+        if hidden:
+            more = f" and {len(hidden) - HIDDEN_SHOWN} more" if len(hidden) > HIDDEN_SHOWN else ""
+            names = ", ".join(hidden[:HIDDEN_SHOWN])
+            self._text.append(f"[not shown, because they may hold secrets: matches in {names}{more}]")
         if not count:
-            return ToolResult(f"No matches.{_late(ending)}")
+            return ToolResult("\n".join([f"No matches.{_late(ending)}", *self._text]))
         if ending != "complete":
             self._text.append(
                 f"[the first {count} matches; there are more: narrow the search]{_late(ending)}"

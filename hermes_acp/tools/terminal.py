@@ -10,8 +10,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from hermes_acp.events import TerminalRef, TextBlock
-from hermes_acp.policy.effects import Effect
+from hermes_acp.content import TerminalRef, TextBlock
+from hermes_acp.policy.effects import Effect, Refused
+from hermes_acp.policy.sandbox import blame
 from hermes_acp.tools import terminal_text
 from hermes_acp.tools.background import BackgroundProcesses
 from hermes_acp.tools.base import Description, Params, Tool, ToolContext, ToolError, ToolResult
@@ -32,6 +33,9 @@ LIVE_INTERVAL = 0.015
 
 LIVE_RATE = 1_000_000
 """Characters of live output in a second, on average; more than that is for nobody to read."""
+
+LIVE_PIECE = 50_000
+"""Characters of live output that are looked through at once; others have their turn between."""
 
 TERMINAL = WindowSize(columns=120, rows=40)
 """The size of the terminal that `pty` gives."""
@@ -62,6 +66,8 @@ class Started:
     process: Process
     launch: Launch
     at: float
+    confined: bool = False
+    """Whether it runs in the sandbox."""
 
 
 def terminal_tools(background: BackgroundProcesses, default_timeout: float) -> tuple[Tool, ...]:
@@ -91,7 +97,7 @@ class _Commands:
         if params.background:
             return await self._leave_running(launch, params.name, context)
         timeout = params.timeout or self._default_timeout
-        result = await self._run(await _start(launch, context), timeout, context)
+        result = await self._run_anywhere(launch, timeout, context)
         return replace(result, text=f"[shell: {notice}]\n{result.text}") if notice else result
 
     async def _launch(self, params: RunCommand, home: str) -> tuple[Launch, str]:
@@ -111,15 +117,36 @@ class _Commands:
         text = f'Started in the background as {item.name}: process(action="poll", id="{item.name}") reads on.'
         return ToolResult(text, shown=_terminal(started.process))
 
-    async def _run(self, started: Started, timeout: float, context: ToolContext) -> ToolResult:
+    async def _run_anywhere(self, launch: Launch, timeout: float, context: ToolContext) -> ToolResult:
+        """Run it; where it ran in the sandbox and failed for it, ask once whether to run it outside."""
+        started = await _start(launch, context)
+        result, following = await self._run(started, timeout, context)
+        if not (started.confined and following == "ended" and result.failed):
+            return result
+        output = await started.process.output()
+        if not (why := blame(output.head + output.text)):
+            return result
+        try:
+            started = await _start(launch, context, outside=why)
+        except Refused as refusal:
+            said = f"[sandbox: it failed there because {why}. Not run outside: {refusal}]"
+            return replace(result, text=f"{result.text}\n{said}")
+        result, _ = await self._run(started, timeout, context)
+        return replace(
+            result, text=f"[sandbox: it failed there because {why}; so it ran outside]\n{result.text}"
+        )
+
+    async def _run(
+        self, started: Started, timeout: float, context: ToolContext
+    ) -> tuple[ToolResult, Following]:
         process, handed_over = started.process, False
         try:
             following = await _follow(process, timeout, context)
             if following == "asks":
                 await self._background.make_room()
                 handed_over = True
-                return await self._hand_over(started)
-            return await self._ended(started, timeout if following == "timed out" else None)
+                return await self._hand_over(started), following
+            return await self._ended(started, timeout if following == "timed out" else None), following
         finally:
             # Kills what still runs: this is the way out of a cancelled call.
             if not handed_over:
@@ -129,7 +156,8 @@ class _Commands:
         process = started.process
         status = await process.wait()
         text = self._readable(process, terminal_text.shortened(await process.output()))
-        how = f"{terminal_text.ending(status)} in {_clock() - started.at:.1f} s"
+        where = " in the sandbox" if started.confined else ""
+        how = f"{terminal_text.ending(status)} in {_clock() - started.at:.1f} s{where}"
         if timed_out is not None:
             how = f"timed out after {timed_out:g} s and was ended; set a longer timeout or background"
         news = await self._news(started) if timed_out is None else ""
@@ -182,7 +210,7 @@ def _directory(base: str, path: str) -> str:
     raise ToolError(f"cwd: {resolved} is not a directory. Leave cwd out to run in {base}.")
 
 
-async def _start(launch: Launch, context: ToolContext) -> Started:
+async def _start(launch: Launch, context: ToolContext, outside: str = "") -> Started:
     command = terminal_text.visible(launch.command)
     effect = Effect(
         "execute",
@@ -190,11 +218,12 @@ async def _start(launch: Launch, context: ToolContext) -> Started:
         command=launch.command,
         cwd=launch.cwd,
         altered=terminal_text.all_visible(launch.altered),
+        outside=outside,
     )
     place = "" if launch.cwd == context.cwd else f"In `{launch.cwd}`:\n\n"
     permit = await context.permit(effect, (TextBlock(place + terminal_text.fenced(command, "sh")),))
     process = await context.execution.start(permit, launch)
-    return Started(process, launch, _clock())
+    return Started(process, launch, _clock(), permit.confinement is not None)
 
 
 async def _follow(process: Process, timeout: float, context: ToolContext) -> Following:
@@ -231,7 +260,9 @@ async def _stream(process: Process, context: ToolContext) -> None:
         context.progress(shown=_terminal(process))
         return
     async for text in process.chunks():
-        context.progress(output=text)
+        for start in range(0, len(text), LIVE_PIECE):
+            context.progress(output=text[start : start + LIVE_PIECE])
+            await asyncio.sleep(0)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(max(LIVE_INTERVAL, len(text) / LIVE_RATE)):
                 await process.wait()

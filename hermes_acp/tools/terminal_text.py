@@ -6,7 +6,8 @@ import re
 import unicodedata
 from dataclasses import dataclass
 
-from hermes_acp.events import ExitStatus, TextBlock
+from hermes_acp.content import TextBlock
+from hermes_acp.events import ExitStatus
 from hermes_acp.workspace.execution.base import Output
 
 MODEL_HEAD = 4_000

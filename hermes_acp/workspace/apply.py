@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
-import secrets
-import shutil
 import stat
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from hermes_acp.workspace import swap
 from hermes_acp.workspace.locations import printable
+from hermes_acp.workspace.merging import Conflict
+from hermes_acp.workspace.places import Places, Version
 from hermes_acp.workspace.review import Change, Since, base_of, differences
-from hermes_acp.workspace.swap import Changed, Swap
-from hermes_acp.workspace.three_way import Conflict, merge_commits
+from hermes_acp.workspace.swap import Clash, DamagedJournal, Exchange, Order, Swap, read, take_back
+from hermes_acp.workspace.three_way import merge_commits
 from hermes_acp.workspace.worktrees import Place, Worktree
 from hermes_acp.workspace.worktrees_trees import (
     LONG_SECONDS,
@@ -38,6 +38,8 @@ from hermes_acp.workspace.worktrees_trees import (
 from hermes_acp.workspace.worktrees_turns import turn
 
 _SUBMODULE = "160000"
+_OBJECTS = "sha1"
+"""What files on the disk are named with here, whatever the repository takes."""
 _NO_FILTER = ("unspecified", "unset", "set", "")
 _KINDS = {
     "000000": "nothing", "100644": "a file", "100755": "a file", "120000": "a link", _SUBMODULE: "folder",
@@ -118,23 +120,35 @@ async def _merge(place: Place, ours: Tree, at: Bench, base: str, work: str) -> A
 
 @dataclass(frozen=True, slots=True)
 class _Target:
-    """A path to write: modes and contents before and after, as git names them."""
+    """A path to write: modes before and after, and the contents before, as git names them.
+
+    `now` is what is on the disk, byte for byte; None where git knows of no file.
+    """
 
     path: str
     old_mode: str
     new_mode: str
     old: str
+    now: Version | None
 
 
 async def _targets(tree: Tree, at: Bench, old: str, new: str) -> list[_Target]:
     raw = await tree.repository.tell(
         "diff-tree", "-r", "-z", "--raw", "--no-renames", "--no-abbrev", old, new, variables=at.variables
     )
-    parts = raw.output.split(b"\0")[:-1]
+    # Read before it is found to be what was merged: what changes from now on stops the exchange.
+    return await asyncio.to_thread(_parsed, raw.output, tree.files())
+
+
+def _parsed(raw: bytes, top: str) -> list[_Target]:
+    parts = raw.split(b"\0")[:-1]
     found: list[_Target] = []
-    for about, path in zip(parts[::2], parts[1::2], strict=True):
-        old_mode, new_mode, blob, *_ = about[1:].decode("ascii").split(" ")
-        found.append(_Target(os.fsdecode(path), old_mode, new_mode, blob))
+    with Places(top) as places:
+        for about, name in zip(parts[::2], parts[1::2], strict=True):
+            path = os.fsdecode(name)
+            old_mode, new_mode, blob, *_ = about[1:].decode("ascii").split(" ")
+            now = places.version(path, _OBJECTS) if old_mode.strip("0") else None
+            found.append(_Target(path, old_mode, new_mode, blob, now))
     return found
 
 
@@ -190,7 +204,7 @@ def _in_the_way(top: Path, targets: Sequence[_Target]) -> list[Conflict]:
     found: list[Conflict] = []
     for each in targets:
         folders = {str(parent) for parent in Path(each.path).parents}
-        if not swap.reachable(top, each.path):
+        if not _reachable(top, each.path):
             if not folders & leaving:
                 found.append(Conflict(each.path, "a file or a link stands where its folder should be"))
             continue
@@ -200,6 +214,11 @@ def _in_the_way(top: Path, targets: Sequence[_Target]) -> list[Conflict]:
         elif kind != _KINDS[each.old_mode] and not (kind == "folder" and _KINDS[each.old_mode] == "nothing"):
             found.append(Conflict(each.path, f"there is {kind} on the disk that git does not see"))
     return found
+
+
+def _reachable(top: Path, path: str) -> bool:
+    """Whether no link, and no file, stands where the path has folders."""
+    return all(_kind(top / parent) in ("folder", "nothing") for parent in Path(path).parents)
 
 
 def _kind(path: Path) -> str:
@@ -222,46 +241,53 @@ def _files_below(top: Path, path: str) -> Iterator[str]:
 
 async def _write(place: Place, tree: Tree, at: Bench, merged: str, targets: Sequence[_Target]) -> None:
     """Exchange the files on the disk; all of them, or after a failure none."""
+    wanted = Path(at.folder, "wanted")
+    await asyncio.to_thread(wanted.mkdir)
     await tree.repository.tell("read-tree", merged, variables=at.variables)
-    coming = [each.path for each in targets if each.new_mode.strip("0")]
     await tree.repository.tell(
-        *("checkout-index", "-z", "--stdin", f"--prefix={at.folder}/wanted/"),
-        data=joined(coming),
+        *("checkout-index", "-z", "--stdin", f"--prefix={wanted}/"),
+        data=joined(each.path for each in targets if each.new_mode.strip("0")),
         variables=at.variables,
         seconds=LONG_SECONDS,
     )
-    folder = _journals(place) / secrets.token_hex(8)
-    paths = [each.path for each in targets]
-    work = asyncio.to_thread(_exchange, folder, Path(tree.files()), paths, Path(at.folder, "wanted"))
-    await to_the_end(work)
+    await to_the_end(asyncio.to_thread(_exchange, _journals(place), tree.files(), targets, wanted))
 
 
-def _exchange(folder: Path, root: Path, paths: Sequence[str], wanted: Path) -> None:
+def _exchange(journals: Path, root: str, targets: Sequence[_Target], wanted: Path) -> None:
+    with Places(str(wanted)) as places:
+        exchanges = tuple(_planned(places, each) for each in targets)
+    journal = journals / f"{hashlib.sha256(os.fsencode(root)).hexdigest()[:24]}.json"
+    swap = Swap(Order(root, _OBJECTS, exchanges), journal)
     try:
-        prepared = swap.prepare(folder, root, paths, wanted)
-    except (Changed, OSError) as error:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise WorktreeError(f"{_cause(error)}: nothing was written. Try again.") from error
-    try:
-        for _ in swap.steps(prepared):
-            pass
-    except (Changed, OSError) as error:
-        raise WorktreeError(f"{_cause(error)}: {_put_back(prepared)}") from error
-    swap.finish(prepared)
+        swap.prepare()
+        swap.stage({each.after.blob: wanted / each.path for each in exchanges if each.after})
+        swap.apply()
+        swap.finish()
+    except (Clash, OSError) as error:
+        raise WorktreeError(f"{_cause(error)}: {_put_back(journal)}") from error
 
 
-def _put_back(prepared: Swap) -> str:
+def _planned(wanted: Places, target: _Target) -> Exchange:
+    found = wanted.find(target.path) if target.new_mode.strip("0") else None
+    if found is None:
+        return Exchange(target.path, target.now, None, 0)
+    after = wanted.version(target.path, _OBJECTS)
+    return Exchange(target.path, target.now, after, stat.S_IMODE(found.st_mode))
+
+
+def _put_back(journal: Path) -> str:
     try:
-        kept = swap.undo(prepared)
+        kept = take_back(journal)
     except OSError as error:
         return f"not everything could be put back yet ({_cause(error)}). That is done at the next attempt."
     if kept:
-        return f"everything was put back, except what somebody changed at that time: {', '.join(kept)}."
+        names = ", ".join(map(printable, kept))
+        return f"everything was put back, except what somebody changed at that time: {names}."
     return "everything was put back. Try again."
 
 
-def _cause(error: Changed | OSError) -> str:
-    if isinstance(error, Changed):
+def _cause(error: Clash | OSError) -> str:
+    if isinstance(error, Clash):
         return str(error)
     return f"{error.strerror} ({printable(str(error.filename))})" if error.filename else str(error.strerror)
 
@@ -282,11 +308,12 @@ async def _alone(place: Place) -> AsyncGenerator[tuple[str, ...]]:
 
 
 def _undo_all(journals: Path) -> tuple[str, ...]:
+    kept: list[str] = []
     try:
-        swaps = swap.unfinished(journals)
-    except ValueError as error:
-        raise WorktreeError(
-            f"A journal below {printable(str(journals))} is damaged. The files as they were before are "
-            "in the folder beside it: compare them with yours, then move that folder away."
-        ) from error
-    return tuple(str(each.root / path) for each in swaps if each.root.is_dir() for path in swap.undo(each))
+        for journal in sorted(journals.glob("*.json")):
+            # What is in a tree that is gone may come back with it.
+            if (found := read(journal)) is not None and Path(found.root).is_dir():
+                kept += [str(Path(found.root, path)) for path in take_back(journal)]
+    except DamagedJournal as error:
+        raise WorktreeError(str(error)) from error
+    return tuple(kept)

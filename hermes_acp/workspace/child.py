@@ -15,15 +15,28 @@ END_SECONDS = 2.0
 
 @asynccontextmanager
 async def child(
-    arguments: Sequence[str], *, cwd: str = "/", env: Mapping[str, str] | None = None, stdin: int = DEVNULL
+    arguments: Sequence[str],
+    *,
+    cwd: str = "/",
+    env: Mapping[str, str] | None = None,
+    stdin: int = DEVNULL,
+    inherited: Sequence[int] = (),
 ) -> AsyncGenerator[Process]:
     """Run a program with pipes for its output, and none for its input unless `stdin` is `PIPE`.
 
+    It keeps the `inherited` descriptors open, such as that of a lock that is to be held to its end.
     Leaving the block, by cancellation too, kills it with all its children and waits for its end.
     Raises `OSError` when it cannot be started.
     """
     process = await asyncio.create_subprocess_exec(
-        *arguments, cwd=cwd, env=env, stdin=stdin, stdout=PIPE, stderr=PIPE, start_new_session=True
+        *arguments,
+        cwd=cwd,
+        env=env,
+        stdin=stdin,
+        stdout=PIPE,
+        stderr=PIPE,
+        start_new_session=True,
+        pass_fds=tuple(inherited),
     )
     try:
         yield process

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol, TypeAlias, TypeVar
 
 from hermes_acp.policy.effects import Permit
+from hermes_acp.policy.masking import Masks, Misplaced
 from hermes_acp.workspace import disk, encoding
 from hermes_acp.workspace.encoding import NotText, Text
-from hermes_acp.workspace.locations import DocumentError, inside, printable, resolve
+from hermes_acp.workspace.locations import DocumentError, inside, printable
 
-__all__ = ["Document", "DocumentError", "Documents", "EditorError", "EditorFiles", "EditorGone"]
+__all__ = ["Document", "DocumentError", "Documents", "EditorError", "EditorFiles", "EditorGone", "Witness"]
 
 TEXT_BYTES = 10 * 1024 * 1024
 """Larger files are neither read nor written as text."""
@@ -58,6 +60,17 @@ class EditorGone(EditorError):
         self.asked = asked
 
 
+class Witness(Protocol):
+    """Is told what the writes of a session did, so that it can be taken back."""
+
+    def wrote(self, before: Document, after: Document, *, sure: bool) -> None:
+        """A file held `before`, and now holds `after`; one that is not there does not exist.
+
+        Not `sure`: an editor was asked to, and nobody knows whether it did.
+        """
+        ...
+
+
 Lender: TypeAlias = Callable[[], EditorFiles | None]
 """Gives the editor to use now; None for the disk."""
 
@@ -73,7 +86,8 @@ class Document:
     `text` has `\\n` line ends, unless the file mixes them: then they are all part of the text.
     `newline` and `encoding` (BOM included) are what a write restores. `exists` is False for a file
     that is not there yet. `mode` is the permission bits that a write gives to a new file; None
-    leaves them to the umask. Existing files keep theirs.
+    leaves them to the umask. Existing files keep theirs. Where `text` has marks in place of secrets,
+    `unmasked` is the text itself.
     """
 
     path: str
@@ -82,27 +96,67 @@ class Document:
     newline: str = "\n"
     encoding: str = "utf-8"
     mode: int | None = field(default=None, compare=False)
+    unmasked: str | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def real(self) -> Document:
+        """The same file with its own text."""
+        return self if self.unmasked is None else replace(self, text=self.unmasked, unmasked=None)
+
+    def data(self) -> bytes | None:
+        """The bytes of the file, None for one that is not there. Raises `DocumentError`."""
+        return _encode(self, self.real.text) if self.exists else None
 
 
 class Documents:
-    """Reads and writes text files for one session.
+    """Reads and writes text files for one session, by their real paths: no link is followed.
 
     Each operation asks `lender` once, and stays with that editor to its end. When the editor leaves
     meanwhile, a read goes to the disk; a write does so only when the editor was not asked yet.
 
     Writes of one session wait for each other. A write that is cancelled on its way to the disk
     ends first, wholly or not at all; only then is the cancellation passed on.
+
+    With `masks` secrets are neither given nor taken: what is read has marks in their place, and what
+    is written may have them too.
     """
 
-    def __init__(self, roots: tuple[str, ...], lender: Lender = nobody) -> None:
+    def __init__(
+        self,
+        roots: tuple[str, ...],
+        lender: Lender = nobody,
+        witness: Witness | None = None,
+        masks: Masks | None = None,
+    ) -> None:
         self.roots = roots
         self._lender = lender
+        self._witness = witness
+        self._masks = masks
         self._writing = asyncio.Lock()
+
+    def watched(self, witness: Witness) -> Documents:
+        """The same files; `witness` is told of every write through what is given."""
+        watched = Documents(self.roots, self._lender, witness, self._masks)
+        watched._writing = self._writing
+        return watched
+
+    def masked(self, masks: Masks) -> Documents:
+        """The same files without their secrets."""
+        masked = Documents(self.roots, self._lender, self._witness, masks)
+        masked._writing = self._writing
+        return masked
 
     async def read(self, path: str) -> Document:
         """The current text. A missing file gives `exists=False`; raises `DocumentError`."""
         found = await asyncio.to_thread(_load, path)
-        return await self._as_seen(self._editor(found.path), found)
+        return await self._as_told(await self._as_seen(self._editor(found.path), found))
+
+    async def _as_told(self, seen: Document) -> Document:
+        """With marks in place of secrets, where they are masked."""
+        if self._masks is None or not seen.text:
+            return seen
+        text = await asyncio.to_thread(self._masks.hide, seen.text, seen.path)
+        return replace(seen, text=text, unmasked=seen.text)
 
     async def _as_seen(self, editor: EditorFiles | None, found: Document) -> Document:
         """What the editor shows in place of what was found on the disk."""
@@ -122,7 +176,7 @@ class Documents:
         """The bytes on the disk, None for a missing file; `DocumentError` over `limit` bytes."""
 
         def load() -> bytes | None:
-            content = disk.read(resolve("/", path), limit)
+            content = disk.read_real(path, limit)
             return None if content is None else content.data
 
         return await asyncio.to_thread(load)
@@ -134,20 +188,37 @@ class Documents:
         `DocumentError`; nothing is half written.
         """
         permit.check_write(before.path)
+        if self._masks is None:
+            return await self._write(before, text)
+        before = before.real
+        try:
+            restored = self._masks.restore(text, before.path, before.text)
+        except Misplaced as error:
+            raise DocumentError(str(error)) from error
+        stored = await self._write(before, restored)
+        if stored.text == restored:
+            return replace(stored, text=text, unmasked=restored)
+        return await self._as_told(stored)
+
+    async def _write(self, before: Document, text: str) -> Document:
         data = _encode(before, text)
         async with self._writing:
             editor = self._editor(before.path)
+            lost = before
             if editor is not None:
                 found = await asyncio.to_thread(_load, before.path)
                 _same(before, await self._as_seen(editor, found))
+                lost = _exact(before, found)
             if editor is not None and editor.can_write:
                 try:
-                    return await self._write_in_editor(editor, before, text)
+                    return await self._write_in_editor(editor, before, lost, text)
                 except EditorGone:
                     # It heard nothing of this write: what is on the disk counts from now on.
                     editor = None
             seen = _load if editor is None or not editor.can_read else None
-            return await _to_the_end(lambda: _store(before, data, seen))
+            return await _to_the_end(
+                lambda: _store(before, data, seen), lambda after: self._tell(lost, after, sure=True)
+            )
 
     async def delete(self, permit: Permit, before: Document) -> None:
         """Remove the file that was read as `before`; refuses when it changed since.
@@ -155,22 +226,68 @@ class Documents:
         Raises `DocumentError`.
         """
         permit.check_write(before.path)
+        before = before.real
         async with self._writing:
-            _same(before, await self.read(before.path))
-            await _to_the_end(lambda: disk.remove(before.path))
+            found = await asyncio.to_thread(_load, before.path)
+            _same(before, await self._as_seen(self._editor(found.path), found))
+            gone = Document(before.path, "", exists=False)
+            await _to_the_end(
+                lambda: disk.remove(before.path),
+                lambda _: self._tell(_exact(before, found), gone, sure=True),
+            )
+
+    async def shown(self, path: str) -> tuple[Document, Document] | None:
+        """A text file as an editor shows it, and as the disk has it; None where no editor says."""
+        try:
+            found = await asyncio.to_thread(_load, path)
+        except DocumentError:
+            return None
+        editor = self._editor(found.path)
+        if editor is None or not editor.can_read:
+            return None
+        return await self._as_seen(editor, found), found
+
+    async def follow(self, path: str, shown: Document | None) -> None:
+        """The file has changed on the disk: give its text to the editor.
+
+        One that shows something else than `shown` by now, or has read the file already, is left
+        alone. Raises `DocumentError`.
+        """
+        async with self._writing:
+            found = await asyncio.to_thread(_load, path)
+            editor = self._editor(found.path)
+            if editor is None or not editor.can_write or not found.exists:
+                return
+            seen = await self._as_seen(editor, found)
+            if editor.can_read and (shown is None or seen.text != shown.text or seen.text == found.text):
+                return
+            with suppress(EditorGone):
+                await _hand_over(editor, found.path, encoding.join_newline(found.text, found.newline))
 
     def _editor(self, path: str) -> EditorFiles | None:
         return self._lender() if inside(path, self.roots) else None
 
-    async def _write_in_editor(self, editor: EditorFiles, before: Document, text: str) -> Document:
+    async def _write_in_editor(
+        self, editor: EditorFiles, before: Document, lost: Document, text: str
+    ) -> Document:
         raw = encoding.join_newline(text, before.newline)
         made = await asyncio.to_thread(_prepare, before)
         try:
             await _hand_over(editor, before.path, raw)
-        except (DocumentError, EditorGone):
-            await asyncio.to_thread(disk.remove_folders, made)
+        except BaseException as error:
+            if not isinstance(error, EditorGone):
+                self._tell(lost, replace(before, text=text, exists=True), sure=False)
+            if not isinstance(error, asyncio.CancelledError):
+                await asyncio.to_thread(disk.remove_folders, made)
             raise
-        return await self._as_seen(editor, await asyncio.to_thread(_load, before.path))
+        found = await asyncio.to_thread(_load, before.path)
+        seen = await self._as_seen(editor, found)
+        self._tell(lost, _exact(seen, found), sure=True)
+        return seen
+
+    def _tell(self, before: Document, after: Document, *, sure: bool) -> None:
+        if self._witness is not None:
+            self._witness.wrote(before, after, sure=sure)
 
 
 async def _hand_over(editor: EditorFiles, path: str, raw: str) -> None:
@@ -194,30 +311,36 @@ async def _hand_over(editor: EditorFiles, path: str, raw: str) -> None:
         ) from error
 
 
-async def _to_the_end(work: Callable[[], T]) -> T:
-    """Run in a thread; a cancel waits for its end, so that nothing happens behind the caller's back."""
+async def _to_the_end(work: Callable[[], T], done: Callable[[T], None]) -> T:
+    """Run in a thread; a cancel waits for its end, so that nothing happens behind the caller's back.
+
+    `done` hears what came of it, on cancel too.
+    """
     future = asyncio.get_running_loop().run_in_executor(None, work)
     try:
-        return await asyncio.shield(future)
+        await asyncio.wait((future,))
     except asyncio.CancelledError:
         await asyncio.wait((future,))
+        if future.exception() is None:
+            done(future.result())
         raise
+    done(future.result())
+    return future.result()
 
 
 # --- below: in a thread, or pure -----------------------------------------------------------------
 
 
 def _load(path: str) -> Document:
-    real = resolve("/", path)
-    content = disk.read(real, TEXT_BYTES)
+    content = disk.read_real(path, TEXT_BYTES)
     if content is None:
-        return Document(real, "", exists=False)
+        return Document(path, "", exists=False)
     try:
-        return _decoded(real, content.data, content.mode)
+        return _decoded(path, content.data, content.mode)
     except NotText as error:
         size = f"{len(content.data):,} bytes"
         raise DocumentError(
-            f"{printable(real)} is not readable as text ({error}, {size}): use a command to look at it."
+            f"{printable(path)} is not readable as text ({error}, {size}): use a command to look at it."
         ) from error
 
 
@@ -238,6 +361,11 @@ def _as_edited(found: Document, raw: str, *, keep_newline: bool) -> Document:
     if keep_newline and newline == "\n" and found.exists:
         newline = found.newline
     return Document(found.path, text, True, newline, found.encoding, found.mode)
+
+
+def _exact(seen: Document, found: Document) -> Document:
+    """What an editor shows, with the line ends of the disk where it is the same text."""
+    return found if (seen.text, seen.exists) == (found.text, found.exists) else seen
 
 
 def _encode(before: Document, text: str) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from hermes_acp.workspace.child import child
@@ -71,11 +71,13 @@ class Repository:
 
     Hooks, the file system monitor, external diffs and merges, text conversions, signatures, content
     filters, credential helpers and transports are off, because each of them is a program that a
-    hostile `.git/config` can name. Cancelling a command kills it.
+    hostile `.git/config` can name. Cancelling a command kills it. Commands keep the `inherited`
+    descriptors open to their end, even when we die before.
     """
 
-    def __init__(self, root: str, env: Mapping[str, str]) -> None:
+    def __init__(self, root: str, env: Mapping[str, str], inherited: Sequence[int] = ()) -> None:
         self.root = root
+        self._inherited = inherited
         self._env = _environment(env)
         self._settings: tuple[str, ...] | None = None
 
@@ -135,7 +137,8 @@ class Repository:
         options = [part for setting in settings for part in ("-c", setting)]
         arguments = ("git", "--no-pager", "--no-optional-locks", "-C", self.root, *options, *command)
         stdin = DEVNULL if data is None else PIPE
-        async with child(arguments, env={**self._env, **variables}, stdin=stdin) as process:
+        environment = {**self._env, **variables}
+        async with child(arguments, env=environment, stdin=stdin, inherited=self._inherited) as process:
             async with asyncio.TaskGroup() as group:
                 output = group.create_task(_read(process))
                 errors = group.create_task(_read_errors(process))

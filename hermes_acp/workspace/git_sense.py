@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -39,13 +38,6 @@ VARIABLES = {"GIT_CONFIG_COUNT": str(len(_SETTINGS))} | {
 }
 """Names as they are, and a file of more than 1 MiB counts as binary: it is named, not compared."""
 
-_HINTS = (
-    (re.compile("bad object|unable to read|missing blob|could not read|invalid object|unable to find"),
-     "Objects of the repository are missing or damaged; `git fsck` says which."),
-    (re.compile("index file|bad index|bad signature|unordered stage"),
-     "The index is damaged: `rm .git/index` and `git reset` make a new one; the files stay."),
-)  # fmt: skip
-
 
 class GitTrouble(Exception):
     """git cannot tell; `str()` says why and what to do."""
@@ -58,8 +50,7 @@ def told(what: str) -> Generator[None]:
         with explained(what):
             yield
     except WorktreeError as error:
-        hint = next((f" {text}" for sign, text in _HINTS if sign.search(str(error))), "")
-        raise GitTrouble(f"{error}{hint}") from error
+        raise GitTrouble(str(error)) from error
 
 
 @dataclass(frozen=True, slots=True)

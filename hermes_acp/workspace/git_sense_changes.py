@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from hermes_acp.policy.commands_places import secret
+from hermes_acp.policy.paths import secret
 from hermes_acp.workspace.git_sense import GitTrouble, View, commit_of, files_of, head, pathspec, told
 from hermes_acp.workspace.locations import printable
 

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from hermes_acp.policy.commands_places import secret
+from hermes_acp.policy.paths import secret
 from hermes_acp.workspace.encoding import NotText, decode
 from hermes_acp.workspace.git_sense import (
     REVISION_CHARS,

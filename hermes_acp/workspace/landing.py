@@ -10,8 +10,9 @@ from pathlib import Path
 
 from hermes_acp.workspace.apply import filters
 from hermes_acp.workspace.locations import printable
+from hermes_acp.workspace.merging import Conflict
 from hermes_acp.workspace.review import Change, differences
-from hermes_acp.workspace.three_way import Conflict, merge_commits
+from hermes_acp.workspace.three_way import merge_commits
 from hermes_acp.workspace.worktrees import Place, Worktree, listing_of
 from hermes_acp.workspace.worktrees_trees import (
     LONG_SECONDS,

@@ -62,8 +62,17 @@ def counterpart(cwd: str, root: str, other: str) -> str:
     return str(Path(other, Path(cwd).relative_to(root)))
 
 
-async def instruction_files(cwd: str, root: str) -> tuple[tuple[str, str], ...]:
-    """Path and text of every instruction file from `root` down to `cwd`; the nearest come last.
+@dataclass(frozen=True, slots=True)
+class InstructionFile:
+    """A file with instructions for agents: what is shown of it, and all of it, empty when it was not read."""
+
+    path: str
+    text: str
+    whole: str
+
+
+async def instruction_files(cwd: str, root: str) -> tuple[InstructionFile, ...]:
+    """Every instruction file from `root` down to `cwd`; the nearest come last.
 
     A file that is reached twice counts once. One that cannot be used, or is cut, says so in its
     text. Nothing above `root`, and nothing outside it that a link names, is read.
@@ -165,19 +174,19 @@ def _link(file: Path, prefix: str) -> Path | None:
 # --- instructions --------------------------------------------------------------------------------
 
 
-def _instructions(cwd: str, root: str) -> tuple[tuple[str, str], ...]:
+def _instructions(cwd: str, root: str) -> tuple[InstructionFile, ...]:
     here, top = os.path.realpath(cwd), os.path.realpath(root)
     top = top if inside(here, (top,)) else here
     folders = [folder for folder in (Path(here), *Path(here).parents) if inside(str(folder), (top,))]
     files = _distinct(reversed(folders))
     left = INSTRUCTION_CHARS_IN_ALL
-    texts: list[tuple[str, str]] = []
+    found: list[InstructionFile] = []
     # The nearest are the most to the point, so they are the last to be cut.
     for path in reversed(files):
-        text = _instruction(path, top, min(left, INSTRUCTION_CHARS))
-        left = max(0, left - len(text))
-        texts.append((path, text))
-    return tuple(reversed(texts))
+        file = _instruction(path, top, min(left, INSTRUCTION_CHARS))
+        left = max(0, left - len(file.text))
+        found.append(file)
+    return tuple(reversed(found))
 
 
 def _distinct(folders: Iterable[Path]) -> list[str]:
@@ -189,20 +198,22 @@ def _distinct(folders: Iterable[Path]) -> list[str]:
     return list(by_real_path.values())
 
 
-def _instruction(path: str, root: str, limit: int) -> str:
-    """The text of one file, or a note in brackets why there is none."""
-    if not inside(os.path.realpath(path), (root,)):
-        return "[not read: this is a link to a file outside the project]"
+def _instruction(path: str, root: str, limit: int) -> InstructionFile:
+    """One file; its text is a note in brackets where it cannot be read."""
+    real = os.path.realpath(path)
+    if not inside(real, (root,)):
+        return InstructionFile(path, "[not read: this is a link to a file outside the project]", "")
     try:
-        content = disk.read(path, INSTRUCTION_FILE_BYTES)
-        text = decode(content.data).text if content else "[not read: the link leads nowhere]"
+        content = disk.read_real(real, INSTRUCTION_FILE_BYTES)
+        whole = decode(content.data).text if content else ""
     except DocumentError as error:
-        return f"[not read: {error}]"
+        return InstructionFile(path, f"[not read: {error}]", "")
     except NotText as error:
-        return f"[not read: the file is {error}]"
-    if len(text) <= limit:
-        return text
-    return f"{text[:limit]}\n[cut: {limit:,} of {len(text):,} characters are shown]"
+        return InstructionFile(path, f"[not read: the file is {error}]", "")
+    if content is None:
+        return InstructionFile(path, "[not read: the link leads nowhere]", "")
+    cut = f"\n[cut: {limit:,} of {len(whole):,} characters are shown]" if len(whole) > limit else ""
+    return InstructionFile(path, f"{whole[:limit]}{cut}", whole)
 
 
 # --- git -----------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from hermes_acp.events import Block, ResourceBlock, TextBlock
+from hermes_acp.content import Block, ResourceBlock, TextBlock
 from hermes_acp.policy.effects import Effect, Permit, Refused
 from hermes_acp.workspace import git_sense_changes, git_sense_log, symbols
 from hermes_acp.workspace.documents import Documents

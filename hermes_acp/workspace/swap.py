@@ -1,251 +1,322 @@
-"""Putting prepared files in the place of others, all or none, with a journal that outlives a crash.
+"""Putting contents in the places of many files, wholly or not at all; everything here blocks.
 
-A swap is a folder: the contents of before and after, and last a `journal.json` that begins it.
-While that file is there, `undo` brings everything back. Removing it is what makes the swap done.
-Everything here blocks: call it in a thread.
+The new files are prepared in a folder of the tree, and the old ones are kept there until the end,
+so that going back needs nothing but renames. A journal outside of the tree says how far it came:
+what did not end is to be taken back before anything else happens to the tree.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
+import errno
 import os
+import secrets
 import shutil
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+from pydantic import TypeAdapter
 
 from hermes_acp.storage.files import place, sync
 from hermes_acp.workspace.locations import printable
+from hermes_acp.workspace.merging import Conflict
+from hermes_acp.workspace.places import LINK, PROGRAM, Mark, Name, Places, Version
 from hermes_acp.workspace.worktrees_included import clone
 
-JOURNAL = "journal.json"
-ABSENT = "absent"
-FOLDER = "folder"
-OTHER = "neither file nor link"
-_PIECE = 1024 * 1024
+STAGING = ".hermes-swap-"
+"""What the folders begin with in which a swap prepares itself."""
+
+_MAKE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_PRIVATE = 0o600
+
+_IN_THE_WAY = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ELOOP)
+
+_DIFFERS = "it has changed in these moments"
+_BLOCKED = "a folder, a link or a file is in its way"
 
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """One path below the root, and the fingerprints of what was there and of what shall be there."""
+    """One file to be brought from `before`, which is on the disk, to `after`; never the same.
+
+    `mode` are the permission bits for a file that has to be made.
+    """
 
     path: str
-    before: str
-    after: str
+    before: Version | None
+    after: Version | None
+    mode: int
 
 
 @dataclass(frozen=True, slots=True)
-class Swap:
-    """Files to exchange below the real path `root`; the contents lie in `folder`."""
+class Order:
+    """What shall be exchanged in the tree at the real path `root`.
 
-    folder: Path
-    root: Path
+    `object_format` is what the blobs are named with; `empty_before` are the empty folders that
+    are there, `empty_after` those that shall be.
+    """
+
+    root: str
+    object_format: str
     exchanges: tuple[Exchange, ...]
+    empty_before: tuple[str, ...] = ()
+    empty_after: tuple[str, ...] = ()
+    label: str = ""
+    """What its owner wants to find in the journal as long as it can be taken back."""
 
 
-class Changed(Exception):
-    """A file is not what it was when the swap was prepared; `path` names it."""
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A file in the journal; `mark` is that of the new file, None where there is none."""
 
-    def __init__(self, path: str) -> None:
-        super().__init__(f"{printable(path)} changed meanwhile")
-        self.path = path
+    path: Name
+    mark: Mark | None
+    was_there: bool
 
 
-def prepare(folder: Path, root: Path, paths: Sequence[str], after: Path) -> Swap:
-    """Copy what is at `paths` now, beside the wanted files below `after`, and write the journal.
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """All that is needed to go back; `empty` are folders that were there, `made` such that were not."""
 
-    A path that `after` does not have will be removed. Nothing below `root` is changed. Raises
-    `OSError`, and `Changed` for what is no ordinary file or is reached through a link.
+    root: Name
+    staging: str
+    empty: tuple[Name, ...] = ()
+    made: tuple[Name, ...] = ()
+    entries: tuple[Entry, ...] = ()
+    label: str = ""
+
+
+_JOURNALS = TypeAdapter(Journal)
+
+
+class DamagedJournal(Exception):
+    """What a crash interrupted cannot be taken back; `str()` says what to do."""
+
+
+class Clash(Exception):
+    """The tree is no longer what it was; `conflicts` say where. What was done has to be taken back."""
+
+    def __init__(self, conflicts: tuple[Conflict, ...]) -> None:
+        super().__init__("; ".join(map(str, conflicts)))
+        self.conflicts = conflicts
+
+
+class Swap:
+    """One exchange: `prepare`, `stage` as often as needed, `apply`, then `finish`.
+
+    Until `finish` has returned, `take_back` undoes all of it. Raises `OSError`.
     """
-    before = folder / "before"
-    before.mkdir(parents=True)
-    exchanges: list[Exchange] = []
-    leaving = {path for path in paths if fingerprint(after / path) in (ABSENT, FOLDER)}
-    for number, path in enumerate(paths):
-        copy, wanted = before / str(number), _wanted(folder, number)
-        if reachable(root, path):
-            _keep(root / path, copy, durable=True)
-            if not _equal(fingerprint(copy), fingerprint(root / path)):
-                raise Changed(path)
-        elif not any(str(parent) in leaving for parent in Path(path).parents):
-            raise Changed(path)
-        _keep(after / path, wanted, durable=False)
-        _adopt_mode(copy, wanted)
-        exchanges.append(Exchange(path, fingerprint(copy), fingerprint(wanted)))
-    swap = Swap(folder, root, tuple(exchanges))
-    _write_journal(swap)
-    return swap
 
+    def __init__(self, order: Order, journal: Path) -> None:
+        self._order = order
+        self._file = journal
+        made = tuple(sorted({*order.empty_after} - {*order.empty_before}))
+        staging = f"{STAGING}{secrets.token_hex(6)}"
+        self._journal = Journal(order.root, staging, order.empty_before, made, label=order.label)
+        self._marks: dict[str, Mark | None] = {}
 
-def steps(swap: Swap) -> Iterator[str]:
-    """Do it, one path for each step. Raises `Changed` and `OSError`; then `undo`."""
-    # Files go before others come, so that a folder can take the place of a file and the reverse.
-    for number, each in sorted(enumerate(swap.exchanges), key=lambda item: item[1].after != ABSENT):
-        _put(swap, each.path, each.before, _wanted(swap.folder, number), each.after)
-        yield each.path
+    def prepare(self) -> None:
+        """Make the folder for the new files."""
+        _save(self._file, self._journal)
+        staging = Path(self._order.root, self._journal.staging)
+        staging.mkdir(mode=0o700)
+        # git shall not show what is here only for a moment.
+        (staging / ".gitignore").write_bytes(b"*\n")
 
+    def stage(self, contents: Mapping[str, bytes | Path]) -> None:
+        """Write those new files whose blobs are given, as bytes or as a file, down to the disk."""
+        with Places(self._order.root) as places:
+            for number, each in enumerate(self._order.exchanges):
+                if each.after is not None and each.after.blob in contents:
+                    before = places.find(each.path) if each.before else None
+                    mode = _mode(before, each.after, each.mode)
+                    _write(self._new(number), each.after, contents[each.after.blob], before, mode)
 
-def finish(swap: Swap) -> None:
-    """Make the swap final and forget it. Raises `OSError`."""
-    (swap.folder / JOURNAL).unlink()
-    sync(swap.folder)
-    shutil.rmtree(swap.folder, ignore_errors=True)
+    def apply(self) -> None:
+        """Change the tree. Raises `Clash` when it is not as planned."""
+        exchanges = self._order.exchanges
+        with Places(self._order.root) as places:
+            self._check(places)
+            entries = (self._entry(places, number) for number in range(len(exchanges)))
+            self._journal = replace(self._journal, entries=tuple(entries))
+            _save(self._file, self._journal)
+            # First everything that goes, because a folder may have to become a file.
+            for number, each in enumerate(exchanges):
+                if each.after is None:
+                    self._place(places, number, each)
+            gone = [each.path for each in exchanges if each.after is None]
+            empty = set(self._order.empty_after)
+            places.settle(gone, empty, [each for each in self._order.empty_before if each not in empty])
+            for number, each in enumerate(exchanges):
+                if each.after is not None:
+                    self._place(places, number, each)
+            places.make_folders(self._order.empty_after)
+            places.sync(each.path for each in exchanges)
 
+    def finish(self) -> None:
+        """Forget what was there before: from now on it is done.
 
-def undo(swap: Swap) -> tuple[str, ...]:
-    """Bring back what was there, then forget the swap; gives the paths that somebody else changed.
+        Raises `Clash` when a program that had an old file open has written to it meanwhile.
+        """
+        with Places(self._order.root) as places:
+            late = [
+                Conflict(each.path, _DIFFERS)
+                for number, each in enumerate(self._order.exchanges)
+                if each.before and places.mark(self._name(number, "old")) != self._marks[each.path]
+            ]
+        if late:
+            raise Clash(tuple(late))
+        # A journal without entries takes nothing back, and still names the folder to remove.
+        _save(self._file, Journal(self._journal.root, self._journal.staging))
+        sync(self._file.parent)
+        _remove(self._journal, self._file)
 
-    Those keep what they have now. Raises `OSError`; then it can be tried again.
-    """
-    kept: list[str] = []
-    for spare in swap.folder.glob("after-*"):
-        # The fingerprints are enough, and a full disk has room again.
-        spare.unlink()
-    for number, each in sorted(enumerate(swap.exchanges), key=lambda item: item[1].before != ABSENT):
-        at_hand = reachable(swap.root, each.path)
-        if at_hand:
-            _beside(swap, each.path).unlink(missing_ok=True)
-        if _equal(each.before, fingerprint(swap.root / each.path) if at_hand else ABSENT):
-            continue
+    def _check(self, places: Places) -> None:
+        conflicts: list[Conflict] = []
+        for each in self._order.exchanges:
+            self._marks[each.path] = places.mark(each.path)
+            if not self._as_planned(places, each):
+                conflicts.append(Conflict(each.path, _DIFFERS))
+        if conflicts:
+            raise Clash(tuple(conflicts))
+
+    def _as_planned(self, places: Places, exchange: Exchange) -> bool:
+        if exchange.before is not None:
+            return places.version(exchange.path, self._order.object_format) == exchange.before
+        found = places.find(exchange.path)
+        # A folder in the place of a file may be gone by then.
+        return found is None or stat.S_ISDIR(found.st_mode)
+
+    def _place(self, places: Places, number: int, exchange: Exchange) -> None:
+        path = exchange.path
         try:
-            _put(swap, each.path, each.after, swap.folder / "before" / str(number), each.before)
-        except Changed:
-            kept.append(each.path)
-    finish(swap)
+            if exchange.before is None:
+                places.put(self._name(number, "new"), path)
+                return
+            if places.mark(path) != self._marks[path]:
+                raise Clash((Conflict(path, _DIFFERS),))
+            if exchange.after is None:
+                places.move(path, self._name(number, "old"))
+            else:
+                places.save(path, self._name(number, "old"))
+                places.move(self._name(number, "new"), path)
+        except OSError as error:
+            if error.errno not in _IN_THE_WAY:
+                raise
+            raise Clash((Conflict(path, _BLOCKED),)) from error
+
+    def _entry(self, places: Places, number: int) -> Entry:
+        exchange = self._order.exchanges[number]
+        mark = places.mark(self._name(number, "new"))
+        return Entry(exchange.path, mark, exchange.before is not None)
+
+    def _name(self, number: int, kind: str) -> str:
+        return f"{self._journal.staging}/{number}.{kind}"
+
+    def _new(self, number: int) -> Path:
+        return Path(self._order.root, self._name(number, "new"))
+
+
+def read(file: Path) -> Journal | None:
+    """What the journal `file` tells of, if there is one. Raises `OSError` and `DamagedJournal`."""
+    try:
+        return _JOURNALS.validate_json(file.read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise DamagedJournal(
+            f"{printable(str(file))} is damaged, so a change of many files that was interrupted cannot be "
+            f"taken back: look at your files, and at what lies in a folder {STAGING}… beside them, and "
+            "remove that file."
+        ) from error
+
+
+def take_back(file: Path) -> tuple[str, ...]:
+    """Undo the exchange that the journal `file` tells of, if there is one.
+
+    Gives the files that somebody changed since: they are left as they are. Raises `OSError` and
+    `DamagedJournal`.
+    """
+    journal = read(file)
+    if journal is None:
+        return ()
+    with Places(journal.root) as places:
+        kept = [*_return_all(places, journal, came=True)]
+        created = [entry.path for entry in journal.entries if not entry.was_there]
+        places.settle(created, journal.empty, journal.made)
+        # What went comes back last, because a file may have to become a folder again.
+        kept += _return_all(places, journal, came=False)
+        places.make_folders(journal.empty)
+        places.sync(entry.path for entry in journal.entries)
+    _remove(journal, file)
     return tuple(kept)
 
 
-def unfinished(parent: Path) -> list[Swap]:
-    """The swaps below `parent` that a crash cut short; what never began is removed.
-
-    Raises `OSError`, and `ValueError` for a journal that is damaged.
-    """
-    found: list[Swap] = []
-    for folder in sorted(parent.glob("*/")):
-        try:
-            stored = json.loads((folder / JOURNAL).read_bytes())
-        except FileNotFoundError:
-            shutil.rmtree(folder, ignore_errors=True)
-            continue
-        exchanges = tuple(Exchange(**each) for each in stored["exchanges"])
-        found.append(Swap(folder, Path(stored["root"]), exchanges))
-    return found
+def _remove(journal: Journal, file: Path) -> None:
+    shutil.rmtree(Path(journal.root, journal.staging), ignore_errors=True)
+    file.unlink()
 
 
-def fingerprint(path: Path) -> str:
-    """What stands at a path: two with the same fingerprint are the same. Raises `OSError`."""
-    try:
-        status = path.lstat()
-    except (FileNotFoundError, NotADirectoryError):
-        return ABSENT
-    if stat.S_ISLNK(status.st_mode):
-        return f"link {hashlib.sha256(os.fsencode(path.readlink())).hexdigest()}"
-    if not stat.S_ISREG(status.st_mode):
-        return FOLDER if stat.S_ISDIR(status.st_mode) else OTHER
-    kind = "program" if status.st_mode & stat.S_IXUSR else "file"
-    with path.open("rb") as file:
-        return f"{kind} {hashlib.file_digest(file, 'sha256').hexdigest()}"
+def _return_all(places: Places, journal: Journal, *, came: bool) -> Iterator[str]:
+    """Undo the steps that brought a file, or those that took one; gives what has to be left alone."""
+    for number, entry in enumerate(journal.entries):
+        if (entry.mark is not None) == came and not _return(places, f"{journal.staging}/{number}", entry):
+            yield entry.path
 
 
-def reachable(root: Path, path: str) -> bool:
-    """Whether no link, and no file, stands where the path has folders. Raises `OSError`."""
-    for parent in [root / parent for parent in Path(path).parents]:
-        with suppress(FileNotFoundError, NotADirectoryError):
-            if not stat.S_ISDIR(parent.lstat().st_mode):
-                return False
-    return True
+def _return(places: Places, staged: str, entry: Entry) -> bool:
+    """Undo one step, whether or not it was done; False when somebody changed the file since."""
+    found = places.mark(entry.path)
+    ours = entry.mark is not None and found == entry.mark
+    if not entry.was_there:
+        if ours:
+            places.remove(entry.path)
+        return ours or found is None or places.mark(f"{staged}.new") == entry.mark
+    saved = places.mark(f"{staged}.old")
+    if saved is None or saved == found:
+        # It was not reached: the old file still has its name.
+        return True
+    if found is None or ours:
+        with suppress(NotADirectoryError):
+            places.move(f"{staged}.old", entry.path)
+            return True
+    return False
 
 
-# --- one file ------------------------------------------------------------------------------------
+def _mode(before: os.stat_result | None, after: Version, made: int) -> int:
+    """The permission bits of a new file: those of the old one, as far as being a program allows."""
+    if before is None or not stat.S_ISREG(before.st_mode):
+        return made
+    bits = stat.S_IMODE(before.st_mode)
+    if after.mode != PROGRAM:
+        return bits & ~0o111 if bits & stat.S_IXUSR else bits
+    return bits if bits & stat.S_IXUSR else bits | (bits & 0o444) >> 2
 
 
-def _put(swap: Swap, path: str, expected: str, source: Path, wanted: str) -> None:
-    target = swap.root / path
-    if not reachable(swap.root, path) or fingerprint(target) != expected:
-        raise Changed(path)
-    if wanted == ABSENT:
-        target.unlink()
-        _prune(swap.root, target.parent)
+def _write(path: Path, after: Version, data: bytes | Path, before: os.stat_result | None, mode: int) -> None:
+    if after.mode == LINK:
+        path.symlink_to(data.readlink() if isinstance(data, Path) else os.fsdecode(data))
         return
-    target.parent.mkdir(parents=True, exist_ok=True)
-    draft = _beside(swap, path)
-    _keep(source, draft, durable=True)
-    if expected == ABSENT:
-        _appear(draft, target, path)
+    if isinstance(data, Path):
+        clone(data, path, _PRIVATE)
     else:
-        if fingerprint(target) != expected:
-            draft.unlink()
-            raise Changed(path)
-        draft.replace(target)
-    sync(target.parent)
-
-
-def _appear(draft: Path, target: Path, path: str) -> None:
-    """Give the draft its name where no other file has it."""
+        with os.fdopen(os.open(path, _MAKE, _PRIVATE), "wb") as file:
+            file.write(data)
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        os.link(draft, target, follow_symlinks=False)
-    except FileExistsError as error:
-        draft.unlink()
-        raise Changed(path) from error
-    except OSError:
-        # A file system without hard links.
-        draft.replace(target)
-    else:
-        draft.unlink()
+        if before is not None and (before.st_uid, before.st_gid) != (os.geteuid(), os.getegid()):
+            with suppress(PermissionError):
+                os.fchown(descriptor, before.st_uid, before.st_gid)
+        os.fchmod(descriptor, mode)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
-def _keep(source: Path, copy: Path, *, durable: bool) -> None:
-    """Copy a file or a link as it is; nothing for what is neither."""
-    try:
-        status = source.lstat()
-    except (FileNotFoundError, NotADirectoryError):
-        return
-    if stat.S_ISLNK(status.st_mode):
-        copy.symlink_to(source.readlink())
-    elif stat.S_ISREG(status.st_mode):
-        clone(source, copy, stat.S_IMODE(status.st_mode))
-        if durable:
-            sync(copy)
-
-
-def _equal(known: str, now: str) -> bool:
-    """Whether a place is as known: where no file was, an (empty) folder is no difference yet."""
-    return known == now or (known == ABSENT and now == FOLDER)
-
-
-def _adopt_mode(before: Path, after: Path) -> None:
-    """Give a new version the permissions of the old one, but for the right to be run."""
-    with suppress(FileNotFoundError):
-        old, new = before.lstat().st_mode, after.lstat().st_mode
-        if stat.S_ISREG(old) and stat.S_ISREG(new):
-            mode = stat.S_IMODE(old)
-            run = (mode & 0o444) >> 2
-            after.chmod(mode | run if new & stat.S_IXUSR else mode & ~0o111)
-
-
-def _prune(root: Path, folder: Path) -> None:
-    """Remove folders that are empty now, as git does, which knows none."""
-    with suppress(OSError):
-        while folder != root:
-            folder.rmdir()
-            folder = folder.parent
-
-
-def _beside(swap: Swap, path: str) -> Path:
-    return (swap.root / path).with_name(f".{swap.folder.name}.tmp")
-
-
-def _wanted(folder: Path, number: int) -> Path:
-    return folder / f"after-{number}"
-
-
-def _write_journal(swap: Swap) -> None:
-    exchanges: Sequence[dict[str, str]] = [asdict(each) for each in swap.exchanges]
-    draft = swap.folder / "draft"
-    draft.write_text(json.dumps({"root": str(swap.root), "exchanges": exchanges}), "ascii")
+def _save(file: Path, journal: Journal) -> None:
+    draft = file.with_suffix(".tmp")
+    draft.write_bytes(_JOURNALS.dump_json(journal, ensure_ascii=True))
     sync(draft)
-    sync(swap.folder / "before")
-    place(draft, swap.folder / JOURNAL)
+    place(draft, file)

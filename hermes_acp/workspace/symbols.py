@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from hermes_acp.policy.commands_places import secret
+from hermes_acp.policy.paths import secret
 from hermes_acp.workspace.documents import Documents
 from hermes_acp.workspace.locations import DocumentError, inside
 from hermes_acp.workspace.ripgrep import LINE_CHARS, Line, Query, search_lines

@@ -2,43 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from hermes_acp.workspace.git import GitError
+from hermes_acp.workspace.merging import Conflict, Hunk, merge_texts
 from hermes_acp.workspace.worktrees_trees import LONG_SECONDS, Bench, Tree
 
 CONFLICTS_WITH_HUNKS = 50
 """Conflicts in more files are told without their hunks."""
-HUNK_CHARS = 4_000
-"""Longer sides of a hunk are cut."""
-
-_MARKER = 41
-"""So long that no text has it by accident."""
 _CLEAN, _CONFLICTS = 0, 1
 _REGULAR = ("100644", "100755")
-
-
-@dataclass(frozen=True, slots=True)
-class Hunk:
-    """Lines that both sides changed; `line` is about where they are in the user's file, from 1."""
-
-    line: int
-    base: str
-    ours: str
-    theirs: str
-
-
-@dataclass(frozen=True, slots=True)
-class Conflict:
-    """A path that could not be merged, and why; `ours` is the user's, `theirs` the session's."""
-
-    path: str
-    reason: str
-    hunks: tuple[Hunk, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,44 +102,12 @@ async def _hunks(tree: Tree, at: Bench, stages: Mapping[int, _Stage], number: in
         return ()
     if any(stage.mode not in _REGULAR for stage in stages.values()):
         return ()
-    files = [await _blob(tree, at, stages.get(side), side) for side in (2, 1, 3)]
-    command = ("merge-file", "-p", "--diff3", f"--marker-size={_MARKER}")
-    answer = await tree.repository.ask(*command, *files, variables=at.variables)
-    if b"\0" in answer.output:
-        return ()
-    ours = await asyncio.to_thread(Path(files[0]).read_text, "utf-8", "replace")
-    return tuple(_parsed(answer.output.decode("utf-8", "replace"), ours))
+    ours, base, theirs = [await _blob(tree, at, stages.get(side)) for side in (2, 1, 3)]
+    found = await merge_texts(tree.repository.ask, Path(at.folder), ours, base, theirs)
+    return found if isinstance(found, tuple) else ()
 
 
-async def _blob(tree: Tree, at: Bench, stage: _Stage | None, side: int) -> str:
-    content = b""
-    if stage is not None:
-        content = (await tree.repository.tell("cat-file", "blob", stage.blob, variables=at.variables)).output
-    file = Path(at.folder, f"side-{side}")
-    await asyncio.to_thread(file.write_bytes, content)
-    return str(file)
-
-
-def _parsed(merged: str, ours: str) -> Iterator[Hunk]:
-    signs = {sign * _MARKER: sign for sign in "<|=>"}
-    side = ""
-    parts: dict[str, list[str]] = {}
-    searched = 0
-    for line in merged.splitlines(keepends=True):
-        sign = signs.get(line.rstrip("\r\n")[:_MARKER])
-        if sign is None:
-            if side:
-                parts[side].append(line)
-            continue
-        if sign == "<":
-            parts = {each: [] for each in "<|="}
-        side = "" if sign == ">" else sign
-        if sign == ">":
-            mine, base, theirs = ("".join(parts[each]) for each in "<|=")
-            searched = max(searched, ours.find(mine, searched))
-            yield Hunk(ours.count("\n", 0, searched) + 1, _cut(base), _cut(mine), _cut(theirs))
-            searched += len(mine)
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= HUNK_CHARS else text[: HUNK_CHARS - 1] + "…"
+async def _blob(tree: Tree, at: Bench, stage: _Stage | None) -> bytes:
+    if stage is None:
+        return b""
+    return (await tree.repository.tell("cat-file", "blob", stage.blob, variables=at.variables)).output

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import AsyncGenerator, Coroutine, Generator, Iterable, Mapping, Sequence
@@ -28,11 +29,17 @@ _SETTINGS = {"core.splitIndex": "false", "core.safecrlf": "false", "core.untrack
 _CAUSES = (
     ("dubious ownership", "The repository belongs to another user. If you trust it, tell git so: "
      "git config --global --add safe.directory FOLDER."),
-    ("index.lock", "Another git command works on this tree. When none is running, remove its index.lock."),
+    (r"index\.lock", "Another git command works on this tree. When none is running, remove its index.lock."),
     ("No space left", "The disk is full: free some space and try again."),
     ("does not support --", "git 2.38 or newer is needed."),
     ("usage: git merge-tree", "git 2.38 or newer is needed."),
     ("Please tell me who you are", "Tell git your name and address first."),
+    ("can only add regular files",
+     "A pipe, a socket or a device stands where git knows a file: move it away."),
+    ("bad object|unable to read|missing blob|could not read|invalid object|unable to find",
+     "Objects of the repository are missing or damaged; `git fsck` says which."),
+    ("index file|bad index|bad signature|unordered stage|unexpected diff status",
+     "The index is damaged: `rm .git/index` and `git reset` make a new one; the files stay."),
 )  # fmt: skip
 
 _OWN_NAME = {
@@ -64,7 +71,7 @@ def explained(what: str) -> Generator[None]:
     try:
         yield
     except (GitError, StorageError) as error:
-        hint = next((f" {text}" for sign, text in _CAUSES if sign in str(error)), "")
+        hint = next((f" {text}" for sign, text in _CAUSES if re.search(sign, str(error))), "")
         raise WorktreeError(f"{what}: {str(error).strip()}{hint}") from error
     except OSError as error:
         where = f" ({printable(str(error.filename))})" if error.filename else ""

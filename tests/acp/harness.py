@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -320,13 +320,21 @@ class Pool:
         return agent
 
     async def start(
-        self, home: Path, env: Mapping[str, str] | None = None, *words: str, audit: bool = True
+        self,
+        home: Path,
+        env: Mapping[str, str] | None = None,
+        *words: str,
+        audit: bool = True,
+        under: Sequence[str] = (),
     ) -> Agent:
-        """A command of the test's own, in an environment that holds nothing of ours but `env`."""
+        """A command of the test's own, in an environment that holds nothing of ours but `env`.
+
+        `under` is a program that runs and watches it.
+        """
         home.mkdir(parents=True, exist_ok=True)
         _, agent = await asyncio.get_running_loop().subprocess_exec(
             lambda: Agent(audit=Audit() if audit else None, home=home),
-            *(sys.executable, "-m", "hermes_acp", *(words or HOSTING)),
+            *(*under, sys.executable, "-m", "hermes_acp", *(words or HOSTING)),
             env=environment(home) | {"HERMES_EDITOR_MODEL": self.model} | dict(env or {}),
             cwd=home,
         )

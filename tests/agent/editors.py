@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import socket
 from collections import deque
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +16,7 @@ from hermes_acp.server.messages import Json
 from hermes_acp.server.streams import AsyncioStreams
 from tests.agent.server import PATIENCE, Desk
 
-Serve = Callable[[Json], Json]
+Serve = Callable[[Json], "Json | Awaitable[Json]"]
 
 
 @dataclass(eq=False)
@@ -63,7 +64,8 @@ class Editor:
         """Serve a request of the agent."""
         self.calls.append((method, params))
         if method in self.serves:
-            return self.serves[method](params)
+            served = self.serves[method](params)
+            return await served if inspect.isawaitable(served) else served
         if method not in self.holds:
             raise Unanswered(f"{self.name} does not serve {method}")
         asked = Asked(method, params, asyncio.get_running_loop().create_future())

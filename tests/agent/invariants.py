@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from hermes_acp.events import (
     ApprovalRequested,
     ApprovalResolved,
+    CheckpointMissed,
+    CheckpointTaken,
     CompactionStarted,
     ContextCompacted,
     Envelope,
@@ -78,7 +80,10 @@ def check_balance(events: Sequence[Event]) -> None:
 
 
 def check_places(envelopes: Sequence[Envelope]) -> None:
-    """Durable events carry the id of their turn, and none of a turn follows its end."""
+    """Durable events carry the id of their turn, and none of a turn follows its end.
+
+    How a turn left the files may be said behind it.
+    """
     turn_id = ""
     for envelope in envelopes:
         match envelope.event:
@@ -86,6 +91,8 @@ def check_places(envelopes: Sequence[Envelope]) -> None:
                 turn_id = envelope.turn_id
             case SessionStarted():
                 assert envelope.turn_id == ""
+            case CheckpointTaken() | CheckpointMissed():
+                assert envelope.turn_id == turn_id
             case _ if envelope.seq is not None:
                 assert envelope.turn_id == turn_id != ""
             case _:

@@ -17,16 +17,15 @@ from hermes_acp.agent.hub import Subscription
 from hermes_acp.agent.origins import Origin
 from hermes_acp.agent.session import Session
 from hermes_acp.agent.sessions import Opening
+from hermes_acp.content import Block, TextBlock
 from hermes_acp.events import (
     ApprovalRequested,
-    Block,
     Envelope,
     Event,
     JournalFailed,
     MessageCompleted,
     PromptDropped,
     QuestionAsked,
-    TextBlock,
     ToolCallFinished,
     TurnEnded,
 )

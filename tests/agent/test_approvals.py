@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from hermes_acp.content import Diff
 from hermes_acp.events import (
     ApprovalRequested,
     ApprovalResolved,
-    Diff,
     MessageCompleted,
     QuestionAnswered,
     QuestionAsked,
@@ -27,11 +27,19 @@ WRITES = [
     for name in "abc"
 ]
 RUNS = act(call("run_command", command="echo hi > said.txt"), when={"user": "run"})
+TESTS = [
+    act(call("run_command", command=command), when={"user": name})
+    for name, command in (
+        ("make", "make -s test"),
+        ("both", "make -s test && mkdir -p out"),
+        ("more", "make -s test; touch evil; rm -f x"),
+    )
+]
 AFTER = act({"text": "done"}, when={"result": ""})
 
 
 def files(desk: Desk) -> list[str]:
-    return sorted(path.name for path in desk.folder.iterdir())
+    return sorted(path.name for path in desk.folder.iterdir() if path.name != ".hermes")
 
 
 async def test_a_permission_shows_exactly_what_will_happen(tmp_path: Path) -> None:
@@ -102,6 +110,44 @@ async def test_a_revoked_rule_stops_working_at_the_next_call(tmp_path: Path) -> 
         window.answering = choosing("reject_once")
         await window.prompt("write b")
         assert files(desk) == ["a.txt"]
+
+
+async def test_an_answer_about_a_command_covers_its_like_in_each_part(tmp_path: Path) -> None:
+    async with serving(tmp_path, [*TESTS, AFTER]) as desk:
+        (desk.folder / "Makefile").write_text("test:\n\t@echo tested\n")
+        window = await desk.new(choosing("allow_always"))
+        await window.prompt("make")
+        await window.prompt("both")
+        await window.prompt("both")
+        offered = [question.choices[2].name for question in window.of(ApprovalRequested)]
+        assert offered == [
+            "Always allow `make test …` in this project",
+            "Always allow `mkdir …` in this project",
+        ]
+        window.answering = choosing("reject_once")
+        await window.prompt("more")
+        assert len(window.of(ApprovalRequested)) == 3
+        assert not (desk.folder / "evil").exists()
+        (desk.folder / "Makefile").write_text("test:\n\t@touch evil\n")
+        await window.prompt("make")
+        assert "`Makefile` changed since then." in window.of(ApprovalRequested)[-1].reason
+        assert not (desk.folder / "evil").exists()
+
+
+async def test_a_project_file_can_forbid_and_never_allow(tmp_path: Path) -> None:
+    async with serving(tmp_path, [*WRITES, RUNS, AFTER]) as desk:
+        (desk.folder / ".hermes").mkdir(exist_ok=True)
+        (desk.folder / ".hermes" / "config.toml").write_text(
+            '[[rules]]\ndecision = "deny"\npath = "a.txt"\n[[rules]]\ndecision = "allow"\ncommand = "echo"\n'
+        )
+        window = await desk.new(choosing("reject_once"))
+        await window.session.set_option("mode", "accept_edits")
+        await window.prompt("write a")
+        await window.prompt("write b")
+        await window.prompt("run")
+        assert files(desk) == ["b.txt"]
+        assert len(window.of(ApprovalRequested)) == 1
+        assert ".hermes/config.toml (rule 1) says: never allow edits of `a.txt`." in window.results[0][1]
 
 
 async def test_the_model_can_tell_a_refusal_from_silence_and_from_a_rule(tmp_path: Path) -> None:

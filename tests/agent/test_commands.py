@@ -7,15 +7,8 @@ from pathlib import Path
 import pytest
 
 from hermes_acp.agent.commands import COMMANDS, Invocation, parse
-from hermes_acp.events import (
-    Block,
-    ImageBlock,
-    OptionsChanged,
-    StepStarted,
-    TextBlock,
-    TitleChanged,
-    TurnEnded,
-)
+from hermes_acp.content import Block, ImageBlock, TextBlock
+from hermes_acp.events import OptionsChanged, StepStarted, TitleChanged, TurnEnded
 from tests.agent.invariants import check_all, check_messages
 from tests.agent.server import act, messages, say, serving
 
@@ -60,7 +53,8 @@ async def test_commands_are_answered_without_asking_the_model(tmp_path: Path) ->
             assert await window.prompt(command) == DONE
         empty, _, told, tools, usage = window.texts
         assert empty == "Context: 0 of 200 tokens (0 %). Cost so far: unknown."
-        assert told == "\n".join(f"- `/{item.name}`: {item.description}" for item in COMMANDS)
+        assert told.startswith("\n".join(f"- `/{item.name}`: {item.description}" for item in COMMANDS))
+        assert "- `@git:`: the last commits with their changes, 1 to 20" in told
         assert "- `read_file`: " in tools
         assert "- `run_command`: " in tools
         assert usage == "Context: 50 of 200 tokens (25 %). Cost so far: 0.2500 US dollars."

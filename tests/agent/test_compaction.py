@@ -11,10 +11,10 @@ from hermes_acp.agent import compaction
 from hermes_acp.agent.compaction import LEFT_OUT
 from hermes_acp.agent.conversation import SUMMARY
 from hermes_acp.agent.turn import Turn
+from hermes_acp.content import TextBlock
 from hermes_acp.events import (
     ContextCompacted,
     MessageCompleted,
-    TextBlock,
     ToolCallFinished,
     ToolCallStarted,
     ToolRequest,

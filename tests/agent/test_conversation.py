@@ -5,16 +5,16 @@ from __future__ import annotations
 import pytest
 
 from hermes_acp.agent.conversation import NO_RESULT, NOTES, SUMMARY, Conversation
+from hermes_acp.content import ImageBlock, TextBlock
 from hermes_acp.events import (
     ContextCompacted,
     Event,
-    ImageBlock,
     MessageCompleted,
     Notice,
+    Rewound,
     SessionStarted,
     Steered,
     StopReason,
-    TextBlock,
     ToolCallFinished,
     ToolCallStarted,
     ToolRequest,
@@ -101,3 +101,78 @@ def test_a_summary_takes_the_place_of_everything_before_it() -> None:
     assert (conversation.used, conversation.cost) == (10, 0.5)
     conversation.apply(TurnEnded("refusal"))
     assert len(conversation.messages) == 1
+
+
+def turn(words: str, *said: Event, used: int = 0) -> list[Event]:
+    return [
+        TurnStarted("m", (TextBlock(words),)),
+        *said,
+        MessageCompleted("m", f"on {words}"),
+        UsageUpdated(used, 1000),
+        TurnEnded("end_turn"),
+    ]
+
+
+def aside(*said: Event) -> list[Event]:
+    return [
+        TurnStarted("m", (TextBlock("/x"),), aside=True),
+        *said,
+        MessageCompleted("m", "done"),
+        TurnEnded("end_turn"),
+    ]
+
+
+def words(*events: Event) -> list[str]:
+    return [message.content[0].text for message in fold(*events) if isinstance(message, UserMessage)]
+
+
+UNDO, REDO = Rewound(1, "undo"), Rewound(1, "redo")
+
+
+def test_a_turn_aside_is_not_seen_by_the_model() -> None:
+    assert fold(*turn("a"), *aside(), *aside(Steered("m", HELLO))) == fold(*turn("a"))
+
+
+@pytest.mark.parametrize(
+    ("events", "left"),
+    [
+        ([*aside(UNDO)], ["a", "b"]),
+        ([*aside(Rewound(2, "undo"))], ["a"]),
+        ([*aside(Rewound(99, "undo"))], []),
+        ([*aside(UNDO), *aside(UNDO), *aside(REDO)], ["a", "b"]),
+        ([*aside(Rewound(3, "undo")), *aside(Rewound(2, "redo"))], ["a", "b"]),
+        ([*aside(UNDO), *turn("d"), *aside(REDO)], ["a", "b", "d"]),
+        ([*aside(UNDO), *turn("d"), *aside(UNDO), *aside(REDO)], ["a", "b", "d"]),
+        ([*aside(REDO)], ["a", "b", "c"]),
+    ],
+)
+def test_turns_are_taken_back_and_brought_back(events: list[Event], left: list[str]) -> None:
+    assert words(*turn("a"), *turn("b"), *turn("c"), *events) == left
+
+
+def test_calls_keep_their_results_on_the_way_back_and_forth() -> None:
+    asked = [
+        TurnStarted("m1", HELLO),
+        MessageCompleted("m2", "", tool_calls=(ONE, TWO)),
+        ToolCallFinished("c1", "completed", "one"),
+        TurnEnded("cancelled"),
+    ]
+    assert fold(*turn("a"), *asked, *aside(UNDO), *aside(REDO)) == fold(*turn("a"), *asked)
+
+
+def test_tokens_go_back_with_their_turn() -> None:
+    conversation = Conversation([*turn("a", used=100), *turn("b", used=200), *aside(UNDO)])
+    assert conversation.used == 100
+    for event in aside(REDO):
+        conversation.apply(event)
+    assert conversation.used == 200
+
+
+def test_a_summary_stays_and_what_came_after_it_goes() -> None:
+    compacted = ContextCompacted("r", "completed", "S")
+    events = [*turn("a"), *aside(compacted), *turn("b")]
+    assert words(*events, *aside(Rewound(2, "undo"))) == [SUMMARY + "S"]
+    assert words(*events, *aside(Rewound(2, "undo")), *aside(Rewound(2, "redo"))) == [SUMMARY + "S", "b"]
+    within = [*turn("a"), *turn("b", compacted)]
+    assert fold(*within, *aside(UNDO)) == (UserMessage((TextBlock(SUMMARY + "S"),)),)
+    assert fold(*within, *aside(UNDO), *aside(REDO)) == fold(*within)

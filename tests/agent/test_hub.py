@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from hermes_acp.agent.hub import MERGE_AFTER, QUEUE_BOUND, Hub
+from hermes_acp.content import LinkBlock, TextBlock
 from hermes_acp.events import (
     CompactionStarted,
     ContextCompacted,
     Envelope,
     Event,
-    LinkBlock,
     MessageCompleted,
     MessageDiscarded,
     Notice,
@@ -23,7 +23,6 @@ from hermes_acp.events import (
     SessionStarted,
     StepStarted,
     SummaryDelta,
-    TextBlock,
     TextDelta,
     ThoughtDelta,
     ToolCallAnnounced,

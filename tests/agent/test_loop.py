@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from hermes_acp.agent.loop import REFUSE_REPEATS, STOP_REPEATS, Repeats
+from hermes_acp.content import TextBlock
 from hermes_acp.events import (
     MessageCompleted,
     Notice,
     PlanEntry,
     PlanUpdated,
     StepStarted,
-    TextBlock,
     ToolCallFinished,
     ToolRequest,
     TurnEnded,

@@ -45,7 +45,7 @@ def test_each_option_is_set_by_itself() -> None:
     [
         ("modes", "ask", "no option 'modes': use mode, model, effort or isolation"),
         ("", "", "no option ''"),
-        ("mode", "yolo", "Mode cannot be 'yolo': choose one of ask, accept_edits, plan"),
+        ("mode", "yolo", "Mode cannot be 'yolo': choose one of ask, accept_edits, auto, full, plan"),
         ("mode", "", "Mode cannot be ''"),
         ("model", "c/z", "Model cannot be 'c/z': choose one of a/x, b/y"),
         ("effort", "HIGH", "choose one of default, none, low, medium, high"),

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from hermes_acp.events import JournalFailed, Steered, TextBlock, TurnEnded
+from hermes_acp.content import TextBlock
+from hermes_acp.events import JournalFailed, Steered, TurnEnded
 from hermes_acp.ops import Answer
 from hermes_acp.storage.database import Database, StorageError
 from hermes_acp.storage.sessions import SessionTable

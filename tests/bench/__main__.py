@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.bench import commands, workspace
+from tests.bench import checkpoints, commands, workspace
 from tests.bench.client import Agent, Message, Model, is_chunk
 
 AGENT = [str(Path(sys.executable).with_name("hermes-editor")), "acp"]
@@ -288,6 +288,7 @@ def main() -> None:
         bench.model.close()
         commands.commands(bench, _folder(bench, "commands"))
         workspace.worktrees(bench, _folder(bench, "worktrees"))
+        checkpoints.checkpoints(bench, _folder(bench, "checkpoints"))
 
 
 def _folder(bench: Bench, name: str) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import statistics
 import subprocess
 import threading
 import time
@@ -15,6 +16,7 @@ from typing import Protocol
 import psutil
 
 from hermes_acp.policy.effects import Effect, Permit
+from hermes_acp.policy.sandbox import Confinement
 from hermes_acp.workspace.execution.base import Launch
 from hermes_acp.workspace.execution.local import LocalExecution
 from hermes_acp.workspace.execution.shell_state import ShellState
@@ -23,6 +25,7 @@ ROUNDS = 60
 WARM_UP = 10
 FLOOD_BYTES = 100_000_000
 FLOOD = f"yes 'compiling src/module.c into build/module.o' | head -c {FLOOD_BYTES}"
+FOLDERS = 500
 SETUP = "cd /usr; export A=1 B=2; x=3; alias l=ls; f() { :; }; shopt -s nullglob"
 MIB = 2**20
 
@@ -44,6 +47,7 @@ async def _measure(bench: Rows, folder: Path) -> None:
     execution = LocalExecution(dict(os.environ), folder / "logs")
     try:
         await _round_trips(bench, execution)
+        await _in_the_sandbox(bench, execution, folder / "workspace")
         await _flood(bench, execution)
     finally:
         await execution.aclose()
@@ -67,9 +71,33 @@ def _plain() -> float:
     return time.perf_counter() - began
 
 
-async def _trip(execution: LocalExecution, state: ShellState | None) -> float:
+async def _in_the_sandbox(bench: Rows, execution: LocalExecution, folder: Path) -> None:
+    await asyncio.to_thread(_make_repository, folder)
+    confinement = Confinement((str(folder),))
+    if not await execution.confines(confinement.roots):
+        bench.row("command, in the sandbox", "no sandbox works here")
+        return
+    plain = [await _trip(execution, ShellState(str(folder))) for _ in range(ROUNDS)][WARM_UP:]
+    confined = [await _trip(execution, ShellState(str(folder)), confinement) for _ in range(ROUNDS)][WARM_UP:]
+    bench.times("command, in the sandbox", confined)
+    more = statistics.median(confined) - statistics.median(plain)
+    bench.row("  more than outside", f"{more * 1e3:.1f} ms", "of 30 ms")
+
+
+def _make_repository(folder: Path) -> None:
+    """One with folders to look through, as a project has."""
+    for index in range(FOLDERS):
+        (folder / f"package{index % 30}" / f"part{index}").mkdir(parents=True)
+    subprocess.run(["git", "init", "--quiet", str(folder)], check=True)
+
+
+async def _trip(
+    execution: LocalExecution, state: ShellState | None, confinement: Confinement | None = None
+) -> float:
     began = time.perf_counter()
-    process = await execution.start(_permit("true"), Launch("true", "/", shell=state))
+    cwd = "/" if state is None else state.cwd
+    permit = Permit(Effect("execute", "", command="true"), confinement)
+    process = await execution.start(permit, Launch("true", cwd, shell=state))
     await process.wait()
     if state is not None:
         await process.left()

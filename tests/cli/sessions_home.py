@@ -16,15 +16,8 @@ from typing import Any
 
 from hermes_acp.cli import server_control, sessions
 from hermes_acp.cli.acp_client import Agent, speaking
-from hermes_acp.events import (
-    Envelope,
-    Event,
-    MessageCompleted,
-    SessionStarted,
-    TextBlock,
-    TurnEnded,
-    TurnStarted,
-)
+from hermes_acp.content import TextBlock
+from hermes_acp.events import Envelope, Event, MessageCompleted, SessionStarted, TurnEnded, TurnStarted
 from hermes_acp.storage.database import Database
 from hermes_acp.storage.journal import Journal
 from hermes_acp.storage.sessions import SessionRow, SessionTable

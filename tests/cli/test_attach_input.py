@@ -9,9 +9,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from prompt_toolkit.completion import CompleteEvent
+from prompt_toolkit.document import Document
 
 from hermes_acp import config
 from hermes_acp.cli.attach import history, mentions, picker, sessions, words
+from hermes_acp.cli.attach.completion import PromptCompleter
 from hermes_acp.cli.attach.pieces import Command, Option, Value
 from hermes_acp.cli.attach.sessions import Listed, NoSession
 from hermes_acp.cli.attach.state import State
@@ -75,6 +78,35 @@ async def test_files_are_those_that_git_does_not_ignore(tmp_path: Path) -> None:
     assert found == (".gitignore", ".hidden", "a.py", "sub/b.py")
     assert mentions.offered(found, "B") == ("sub/b.py",)
     assert (mentions.typed("see @su"), mentions.typed("me@su"), mentions.typed("@a b")) == ("su", None, None)
+
+
+async def test_behind_an_at_come_references_and_then_files(tmp_path: Path) -> None:
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "my app.py").write_text("def run_all():\n    pass\n")
+    (tmp_path / "diff").touch()
+    project = mentions.Mentionable(lambda: str(tmp_path), {"PATH": config.environment()["PATH"]})
+    completer = PromptCompleter(State, project)
+
+    async def offered(text: str) -> list[str]:
+        """What the text can become; a completion replaces what was typed behind the `@`, and that."""
+        found = completer.get_completions_async(Document(text), CompleteEvent())
+        return [text[: len(text) + item.start_position] + item.text async for item in found]
+
+    forms = ["@diff", "@staged", "@file:", "@folder:", "@git:", "@symbol:"]
+    assert await offered("see @") == [f"see {form}" for form in forms] + ["see @diff", 'see @"src/my app.py"']
+    assert await offered("@sta") == ["@staged"]
+    assert await offered("@file:my") == ['@file:"src/my app.py"']
+    assert await offered('@file:"src/my a') == ['@file:"src/my app.py"']
+    assert await offered("@folder:s") == ["@folder:src"]
+    assert await offered("@git:1") == ["@git:1", "@git:10"]
+    assert await offered("@symbol:run") == ["@symbol:run_all"]
+    assert await offered("@symbol:(") == []
+
+
+async def test_a_reference_stays_text_though_a_file_has_its_name(tmp_path: Path) -> None:
+    (tmp_path / "diff").touch()
+    text = "Review @diff and @git:2."
+    assert await mentions.blocks(text, str(tmp_path)) == [{"type": "text", "text": text}]
 
 
 def test_the_history_is_private_bounded_and_survives_damage(tmp_path: Path) -> None:

@@ -42,6 +42,7 @@ LONG = "".join(f"line {number}\n" for number in range(1, 31))
         (UserText("go", here=False, window="zed-1"), "\n> [zed-1] go\n"),
         (UserText("go", steered=True), "\n> (meanwhile) go\n"),
         (AgentText("# A\n\n- *b*\n- `c`"), "\nA\n\n • b\n • c\n"),
+        (AgentText("A ![b](https://e.org/?q=c) d"), "\nA ![b](https://e.org/?q=c) d\n"),
         (Thought("one\ntwo\nthree"), "- one (+2 lines, Ctrl-T)\n"),
         (Card("c", "Read a", "read", "completed", (Shown("x\ny"),)), "+ Read a (2 lines)\n"),
         (Card("c", "Read", "read", "failed", (Shown("no"),), "", "refused"), "x Read (refused)\n  | no\n"),

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from hermes_acp.cli.conversation import markdown
+from hermes_acp.content import Diff, ImageBlock, LinkBlock, TextBlock
 from hermes_acp.events import (
     ApprovalRequested,
     ContextCompacted,
-    Diff,
     Envelope,
     Event,
-    ImageBlock,
-    LinkBlock,
     MessageCompleted,
     PlanEntry,
     PlanUpdated,
     QuestionAnswered,
     QuestionAsked,
-    TextBlock,
     ToolCallFinished,
     ToolCallStarted,
     TurnEnded,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from hermes_acp.cli import policy
+from hermes_acp.cli.policy import command, verdicts
 from hermes_acp.config import ConfigError, paths
 from hermes_acp.policy.rules import Origin, Rule
 from hermes_acp.storage.database import Database
@@ -29,7 +29,7 @@ class Place:
 
     def run(self, *words: str) -> int:
         parser = argparse.ArgumentParser()
-        policy.register(parser.add_subparsers())
+        command.register(parser.add_subparsers())
         args = parser.parse_args(["policy", *words])
         return args.run(args, self.env)
 
@@ -118,7 +118,11 @@ def test_a_revoked_rule_is_gone_and_an_unknown_one_is_an_error(place: Place, cap
 
 def test_a_command_is_explained_with_the_rules_of_the_project(place: Place, capsys: Captured) -> None:
     assert place.run("explain", "pytest -q", "--cwd", place.project) == 0
-    assert capsys.readouterr().out == ("allow (mode ask): The rule r1 allows `pytest -q`.\n  executes\n")
+    assert capsys.readouterr().out == (
+        "allow (mode ask): The rule r1 allows `pytest -q`.\n"
+        "  `pytest -q`: ask; `pytest` runs code of the project\n"
+        "    executes\n"
+    )
     assert place.run("explain", "pytest -q; rm x", "--cwd", place.project, "--json") == 0
     assert json.loads(capsys.readouterr().out) == {
         "command": "pytest -q; rm x",
@@ -128,8 +132,20 @@ def test_a_command_is_explained_with_the_rules_of_the_project(place: Place, caps
         "reason": "Runs `pytest`, `rm`; deletes `x`; `pytest` runs code of the project.",
         "effects": [{"kind": "deletes", "targets": ["x"]}, {"kind": "executes", "targets": []}],
         "parts": [
-            {"command": "pytest -q", "verdict": "ask", "reason": "`pytest` runs code of the project"},
-            {"command": "rm x", "verdict": "ask", "reason": ""},
+            {
+                "command": "pytest -q",
+                "verdict": "ask",
+                "reason": "`pytest` runs code of the project",
+                "effects": [{"kind": "executes", "targets": []}],
+                "rule": None,
+            },
+            {
+                "command": "rm x",
+                "verdict": "ask",
+                "reason": "",
+                "effects": [{"kind": "deletes", "targets": ["x"]}],
+                "rule": None,
+            },
         ],
         "choices": [
             "Allow once",
@@ -166,7 +182,7 @@ def test_bad_lines_are_answered_and_the_others_are_still_tested(
 ) -> None:
     file = tmp_path / "commands.jsonl"
     deep = b"[" * 100_000
-    long = b'"' + b"x" * policy.LINE_BYTES + b'"'
+    long = b'"' + b"x" * verdicts.LINE_BYTES + b'"'
     bad = [b"no json", b"[]", b'{"id": 3}', b'{"id": 4, "command": 5}', b"\xff", deep, long]
     odd = [b'{"id": 8, "command": "ls", "cwd": "\\ud800"}', b'{"id": 9, "command": "ls", "cwd": "\\u0000"}']
     file.write_bytes(b"\n".join([*bad, *odd, b'{"id": 10, "command": "ls"}']))
@@ -188,3 +204,71 @@ def test_a_damaged_database_and_a_wrong_setting_are_sentences(place: Place, caps
     file.write_bytes(b"no database at all" * 1000)
     assert place.run("list") == 1
     assert "is damaged" in capsys.readouterr().err
+
+
+def test_a_rule_that_was_added_decides_and_can_be_promoted_and_revoked(
+    place: Place, capsys: Captured
+) -> None:
+    here = ("--cwd", place.project)
+    assert place.run("add", "allow", "--command", "cargo  test", *here, "--json") == 0
+    (added,) = json.loads(capsys.readouterr().out)
+    assert (added["match"], added["form"], added["scope"]) == ("cargo test", "pattern", "project")
+    assert place.run("explain", "cargo test -q && ls", *here, "--json") == 0
+    explained = json.loads(capsys.readouterr().out)
+    assert explained["verdict"] == "allow"
+    assert [part["rule"] for part in explained["parts"]] == [added["rule_id"], None]
+    assert place.run("promote", added["rule_id"]) == 0
+    assert place.run("list", "--cwd", "/") == 0
+    assert "all projects  allow `cargo test …`" in capsys.readouterr().out
+    assert place.run("revoke", added["rule_id"], "r1", "--json") == 0
+    assert json.loads(capsys.readouterr().out) == {"revoked": [added["rule_id"], "r1"]}
+
+
+def test_rules_are_revoked_by_session_and_all_at_once(place: Place, capsys: Captured) -> None:
+    assert place.run("revoke") == 1
+    assert place.run("revoke", "--session", "s1") == 0
+    assert place.run("revoke", "--all") == 0
+    captured = capsys.readouterr()
+    assert captured.out == "Revoked r2.\n2 rules are taken back.\n"
+    assert captured.err == "Name the rules to take back, or give --all or --session.\n"
+
+
+def test_a_path_is_added_for_reading_and_writing_and_a_wrong_text_is_not(
+    place: Place, capsys: Captured
+) -> None:
+    assert place.run("add", "deny", "--path", "secret/**", "--everywhere") == 0
+    out = capsys.readouterr().out.splitlines()
+    assert [line.split(": ")[1] for line in out] == [
+        "deny reading `secret/**`, all projects.",
+        "deny edits of `secret/**`, all projects.",
+    ]
+    assert place.run("add", "allow", "--command", "a; b") == 2
+    assert "has to be the first plain words" in capsys.readouterr().err
+
+
+def test_rules_in_files_are_listed_and_wrong_ones_are_complained_about(
+    place: Place, capsys: Captured
+) -> None:
+    folder = Path(place.project, ".hermes")
+    folder.mkdir()
+    (folder / "config.toml").write_text(
+        '[[rules]]\ndecision = "deny"\nhost = "evil.org"\n[[rules]]\ndecision = "allow"\nhost = "x.org"\n'
+    )
+    assert place.run("list", "--cwd", place.project) == 0
+    captured = capsys.readouterr()
+    assert captured.out.splitlines()[-1].split() == (
+        ["rule", "1", "-", "config.toml", "this", "project", "deny", "connections", "to", "`evil.org`"]
+    )
+    assert "rule 2: a project may only ask and deny. It allows nothing." in captured.err
+    assert place.run("explain", "curl https://evil.org", "--cwd", place.project, "--mode", "full") == 0
+    assert capsys.readouterr().out.startswith("deny (mode full): A rule in ")
+
+
+def test_many_commands_are_tested_with_rules_where_they_are_wanted(
+    place: Place, capsys: Captured, tmp_path: Path
+) -> None:
+    file = tmp_path / "commands.jsonl"
+    file.write_text(json.dumps({"id": 1, "command": "pytest -q"}))
+    for words, verdict in (((), "ask"), (("--rules",), "allow")):
+        assert place.run("test", "--jsonl", str(file), "--cwd", place.project, *words) == 0
+        assert json.loads(capsys.readouterr().out)["verdict"] == verdict

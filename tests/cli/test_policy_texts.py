@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from hermes_acp.cli import policy
+from hermes_acp.cli.policy import command
 
 Captured = pytest.CaptureFixture[str]
 
@@ -19,7 +19,7 @@ TOKEN = "gh" + "p_" + "aB3dE5gH7j" * 3 + "K9mN1q"
 
 def run(*words: str) -> int:
     parser = argparse.ArgumentParser()
-    policy.register(parser.add_subparsers())
+    command.register(parser.add_subparsers())
     args = parser.parse_args(["policy", *words])
     return args.run(args, {})
 

@@ -18,11 +18,12 @@ from pathlib import Path
 import pytest
 
 from hermes_acp import config
-from hermes_acp.cli import project
+from hermes_acp.cli.project import command as project
 from hermes_acp.policy.rules import Origin, Rule
 from hermes_acp.storage.database import Database
 from hermes_acp.storage.rules import Rules
 from hermes_acp.storage.sessions import SessionRow, SessionTable
+from hermes_acp.storage.trust import TrustFile
 from hermes_acp.workspace import identity
 from hermes_acp.workspace.project import find_project
 from hermes_acp.workspace.registry import Record, Registry
@@ -148,13 +149,13 @@ def test_projects_are_listed_with_their_place_and_sessions(desk: Desk, capsys: C
     assert desk.run("list") == 0
     code = desk.home / "code"
     assert capsys.readouterr().out.splitlines() == [
-        f"{'ID':36}  LAST USED         SESSIONS  NAME  FOLDER",
-        f"{shop.id}  2026-01-02 03:04  2         shop  {code}/shop",
-        f"{gone.id}  2026-01-02 03:03  0         gone  not found in {code}/gone",
+        f"{'ID':36}  LAST USED         SESSIONS  TRUST  NAME  FOLDER",
+        f"{shop.id}  2026-01-02 03:04  2         -      shop  {code}/shop",
+        f"{gone.id}  2026-01-02 03:03  0         -      gone  not found in {code}/gone",
     ]
     assert desk.run("list", "--json") == 0
     listed = json.loads(capsys.readouterr().out)
-    assert listed[0] == {**members(shop), "sessions": 2}
+    assert listed[0] == {**members(shop), "sessions": 2, "trust": []}
     assert [item["id"] for item in listed] == [shop.id, gone.id]
 
 
@@ -165,7 +166,7 @@ def test_a_project_is_shown_by_folder_id_beginning_or_name(desk: Desk, capsys: C
     for words in (["--cwd", str(folder)], [shop.id], [shop.id[:9]], ["shop"]):
         assert desk.run("show", *words, "--json") == 0
         shown = json.loads(capsys.readouterr().out)
-        assert shown == {**members(shop), "sessions": 1, "rules": 1, "related": []}
+        assert shown == {**members(shop), "sessions": 1, "rules": 1, "related": [], "trust": []}
     assert desk.run("show", "shop") == 0
     shown = capsys.readouterr().out
     assert shown == (
@@ -392,3 +393,33 @@ def test_a_damaged_database_makes_no_backup(tmp_path: Path, capsys: Captured) ->
 def test_what_it_does_not_know_is_refused(tmp_path: Path, words: tuple[str, ...]) -> None:
     with pytest.raises(SystemExit, match="2"):
         run(tmp_path, *words)
+
+
+def test_trust_is_given_shown_and_taken_back(desk: Desk, capsys: Captured) -> None:
+    folder = desk.repository("shop")
+    (folder / "AGENTS.md").write_text("Be brief.")
+    assert desk.run("trust", str(folder)) == 0
+    assert capsys.readouterr().out == (f"The agent follows AGENTS.md of {folder} from the next session on.\n")
+    assert desk.run("show", "shop") == 0
+    assert "trust        the agent follows AGENTS.md\n" in capsys.readouterr().out
+    assert desk.run("list", "--json") == 0
+    (answer,) = json.loads(capsys.readouterr().out)[0]["trust"]
+    assert answer == {
+        "place": f"{folder}/.git",
+        "answer": "trusted",
+        "since": answer["since"],
+        "features": ["AGENTS.md"],
+    }
+    assert desk.run("untrust", str(folder), "--json") == 0
+    assert json.loads(capsys.readouterr().out) == {"place": f"{folder}/.git", "answer": None}
+    assert desk.run("untrust", str(folder)) == 0
+    assert "was not trusted" in capsys.readouterr().out
+    assert desk.run("trust", str(folder / "missing")) == 1
+
+
+def test_a_project_that_is_forgotten_is_not_trusted_any_more(desk: Desk, capsys: Captured) -> None:
+    folder = desk.repository("shop")
+    assert desk.run("trust", str(folder), "--json") == 0
+    assert json.loads(capsys.readouterr().out)["features"] == []
+    assert desk.run("forget", "shop", "--yes") == 0
+    assert TrustFile(desk.home / "data").all() == []

@@ -9,14 +9,11 @@ from pathlib import Path
 import pytest
 from pydantic import TypeAdapter
 
+from hermes_acp.content import Diff, ImageBlock, Location, TextBlock
 from hermes_acp.events import (
-    Diff,
     Envelope,
     ExitStatus,
-    ImageBlock,
-    Location,
     MessageCompleted,
-    TextBlock,
     ToolCallFinished,
     ToolCallStarted,
     ToolRequest,
@@ -146,3 +143,10 @@ def test_one_session_or_all_into_a_folder_must_be_asked_for(
 ) -> None:
     assert home.run("export", *words) == 2
     assert capsys.readouterr().err.startswith("Say which session")
+
+
+def test_secrets_of_an_older_journal_stay_out_of_every_format(home: Home, capsys: Captured) -> None:
+    home.hold(row(3), said=[MessageCompleted("m1", "Use DB_PASSWORD=q7Tz-m2Rw here")])
+    for form in ("markdown", "jsonl", "json"):
+        assert home.run("export", "s3", "--format", form) == 0
+        assert "Use DB_PASSWORD=[redacted: password] here" in capsys.readouterr().out

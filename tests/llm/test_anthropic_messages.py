@@ -2,15 +2,8 @@ from typing import Any
 
 import pytest
 
-from hermes_acp.events import (
-    AudioBlock,
-    Block,
-    ImageBlock,
-    LinkBlock,
-    ResourceBlock,
-    TextBlock,
-    ToolRequest,
-)
+from hermes_acp.content import AudioBlock, Block, ImageBlock, LinkBlock, ResourceBlock, TextBlock
+from hermes_acp.events import ToolRequest
 from hermes_acp.llm.anthropic_messages import MARK, continues_thoughtless, convert, finish, to_tools
 from hermes_acp.llm.base import AssistantMessage, Message, Request, ToolMessage, ToolSpec, UserMessage
 from hermes_acp.llm.converted import Converted

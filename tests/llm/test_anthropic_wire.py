@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from hermes_acp.config import Settings
-from hermes_acp.events import TextBlock, ToolRequest, Usage
+from hermes_acp.content import TextBlock
+from hermes_acp.events import ToolRequest, Usage
 from hermes_acp.llm.anthropic_wire import DEFAULT_OUTPUT, MAX_OUTPUT, AnthropicModel
 from hermes_acp.llm.base import (
     AssistantMessage,

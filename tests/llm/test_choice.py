@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from hermes_acp.config import Settings
-from hermes_acp.events import OptionValue, TextBlock
+from hermes_acp.content import TextBlock
+from hermes_acp.events import OptionValue
 from hermes_acp.llm import choice
 from hermes_acp.llm.base import FinishPart, LoginNeeded, ModelError, Request, TextPart, UserMessage
 from hermes_acp.llm.choice import default_model, known_models, open_model, prefetch

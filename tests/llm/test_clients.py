@@ -7,7 +7,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 import pytest
 
 from hermes_acp.config import Settings
-from hermes_acp.events import TextBlock, ToolRequest, Usage
+from hermes_acp.content import TextBlock
+from hermes_acp.events import ToolRequest, Usage
 from hermes_acp.llm.base import (
     AssistantMessage,
     ContextOverflow,

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from hermes_acp.config import Settings
-from hermes_acp.events import TextBlock, ToolRequest
+from hermes_acp.content import TextBlock
+from hermes_acp.events import ToolRequest
 from hermes_acp.llm.base import (
     AssistantMessage,
     Effort,

@@ -12,7 +12,7 @@ import psutil
 import pytest
 import pytest_asyncio
 
-from hermes_acp.events import TextBlock
+from hermes_acp.content import TextBlock
 from hermes_acp.llm.base import FinishPart, Part, Request, StreamCut, TextPart, UserMessage
 from hermes_acp.llm.litellm_model import LitellmModel
 from hermes_acp.llm.litellm_process import Worker
@@ -33,7 +33,7 @@ import asyncio, os, json, sys
 from hermes_acp.llm.litellm_model import LitellmModel
 from hermes_acp.llm.litellm_process import Worker
 from hermes_acp.llm.base import Request, UserMessage
-from hermes_acp.events import TextBlock
+from hermes_acp.content import TextBlock
 from hermes_acp.llm.route import Dialect, Route
 
 async def main(base_url):

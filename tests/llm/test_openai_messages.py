@@ -1,13 +1,7 @@
 import json
 
-from hermes_acp.events import (
-    AudioBlock,
-    ImageBlock,
-    LinkBlock,
-    ResourceBlock,
-    TextBlock,
-    ToolRequest,
-)
+from hermes_acp.content import AudioBlock, ImageBlock, LinkBlock, ResourceBlock, TextBlock
+from hermes_acp.events import ToolRequest
 from hermes_acp.llm.base import AssistantMessage, Message, Request, ToolMessage, ToolSpec, UserMessage
 from hermes_acp.llm.converted import Converted
 from hermes_acp.llm.encoding import encode

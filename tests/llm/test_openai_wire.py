@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from hermes_acp.events import ImageBlock, TextBlock
+from hermes_acp.content import ImageBlock, TextBlock
 from hermes_acp.llm.base import (
     Effort,
     FinishPart,

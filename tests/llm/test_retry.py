@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from hermes_acp.events import TextBlock
+from hermes_acp.content import TextBlock
 from hermes_acp.llm import retry, scripted
 from hermes_acp.llm.base import FinishPart, LoginNeeded, Part, Request, TextPart, Transient, UserMessage
 from hermes_acp.llm.retry import Retrying

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from hermes_acp.events import TextBlock, Usage
+from hermes_acp.content import TextBlock
+from hermes_acp.events import Usage
 from hermes_acp.llm import scripted
 from hermes_acp.llm.base import (
     AssistantMessage,

@@ -6,15 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from hermes_acp.events import (
-    Envelope,
-    Event,
-    MessageCompleted,
-    SessionStarted,
-    TextBlock,
-    TurnEnded,
-    TurnStarted,
-)
+from hermes_acp.content import TextBlock
+from hermes_acp.events import Envelope, Event, MessageCompleted, SessionStarted, TurnEnded, TurnStarted
 from hermes_acp.memory.recall import Filter, Hit, Recall
 from hermes_acp.storage.database import Database
 from hermes_acp.storage.journal import Journal

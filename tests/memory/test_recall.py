@@ -6,14 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from hermes_acp.events import (
-    MessageCompleted,
-    Steered,
-    TextBlock,
-    ToolCallFinished,
-    ToolCallStarted,
-    TurnStarted,
-)
+from hermes_acp.content import TextBlock
+from hermes_acp.events import MessageCompleted, Steered, ToolCallFinished, ToolCallStarted, TurnStarted
 from hermes_acp.memory.recall import Filter, Recall
 from hermes_acp.storage.read_only import ReadOnlyDatabase
 from tests.memory.history import History, exchange

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hermes_acp.policy.commands import (
     COMMAND_CHARS,
     OPERATORS,
+    Called,
     Consequence,
     Judgement,
     Part,
@@ -468,13 +469,16 @@ def test_the_reason_is_a_sentence_for_the_person(command: str, reason: str) -> N
 
 
 def test_a_compound_command_is_judged_by_its_parts() -> None:
+    reads = Called((("ls", "a"),), plain=True, cwd=NOWHERE.cwd)
+    deletes = Called((("rm", "b"),), plain=True, cwd=NOWHERE.cwd)
     assert classify("ls a; rm b", NOWHERE) == Judgement(
         "ask",
         "Runs `ls`, `rm`; deletes `b`.",
         (
-            Part("ls a", "allow", (Consequence("reads", ("a",)),)),
-            Part("rm b", "ask", (Consequence("deletes", ("b",)),)),
+            Part("ls a", "allow", (Consequence("reads", ("a",)),), "", reads),
+            Part("rm b", "ask", (Consequence("deletes", ("b",)),), "", deletes),
         ),
+        divisible=True,
     )
 
 
@@ -516,6 +520,44 @@ def test_links_are_followed_before_a_file_is_read(place: Place, tmp_path: Path) 
     (root / "deep").symlink_to(root / "sub" / "deeper")
     assert decision("cat deep/../a", place) == "ask"
     assert decision("cd out && ls", place) == "ask"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "cat .env",
+        "cat < .env",
+        "head -c 100 sub/../.env",
+        "grep KEY .e*",
+        "grep -r KEY",
+        "grep -rn KEY .",
+        "grep KEY *",
+        "wc -l .",
+        "find . -type f -exec grep KEY {} +",
+        "find . -type f -print0 | xargs -0 grep KEY",
+        "cat linked",
+        "base64 .env",
+    ],
+)
+def test_a_secret_is_not_read_by_a_command_either(place: Place, command: str) -> None:
+    root = Path(place.cwd)
+    (root / "sub").mkdir(exist_ok=True)
+    (root / ".env").write_text("KEY=1\n")
+    (root / "server.key").write_text("x")
+    (root / "linked").symlink_to(".env")
+    assert decision(command, place) == "ask"
+
+
+@pytest.mark.parametrize(
+    "command", ["ls -la", "grep -rn KEY src", "grep KEY", "cat .env.example", "stat .env"]
+)
+def test_what_does_not_read_a_secret_is_not_asked_for_it(place: Place, command: str) -> None:
+    root = Path(place.cwd)
+    (root / "src").mkdir(exist_ok=True)
+    (root / "src" / "a.py").write_text("KEY")
+    (root / ".env").write_text("KEY=1\n")
+    (root / ".env.example").write_text("KEY=\n")
+    assert decision(command, place) == "allow"
 
 
 def test_a_second_root_belongs_to_the_workspace(place: Place, tmp_path: Path) -> None:

@@ -8,10 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hermes_acp.policy.commands import Place, classify
 from hermes_acp.policy.effects import Effect, EffectKind, Mode
-from hermes_acp.policy.gate import PLANNING, judge
+from hermes_acp.policy.gate import PLANNING, free, judge
 from hermes_acp.policy.paths import inside, protection
-from hermes_acp.policy.rules import Origin, Rule, RuleDraft, Verdict, denies
+from hermes_acp.policy.rule_match import Subject, concerns
+from hermes_acp.policy.rules import Lesson, Origin, Rule, RuleDraft, Verdict
 
 ROOTS = ("/p", "/extra")
 OWN = ("/home/u/.local/share/hermes-editor",)
@@ -141,9 +143,11 @@ def test_a_forbidding_rule_wins_over_modes_and_allowing_rules(name: str) -> None
         (write("/p/../etc/passwd"), None),
         (write("p/a.py"), None),
         (write(), None),
-        (execute("make -j2 | tee log"), RuleDraft("execute", "make -j2 | tee log", "/p")),
-        (execute("make", "/p/sub dir"), RuleDraft("execute", "make", "/p/sub dir", " in `sub dir`")),
-        (execute("make", "/extra"), RuleDraft("execute", "make", "/extra", " in `/extra`")),
+        (execute("x -j2 | tee log"), RuleDraft("execute", "x -j2 | tee log", "/p")),
+        (execute("x y", "/p/sub dir"), RuleDraft("execute", "x y", "/p/sub dir", " in `sub dir`")),
+        (execute("x y", "/extra"), RuleDraft("execute", "x y", "/extra", " in `/extra`")),
+        (execute("pytest -q | tail -5"), RuleDraft("execute", "pytest", form="meaning")),
+        (execute("pytest -q", "/p/sub"), RuleDraft("execute", "pytest", form="meaning")),
         (execute("make", "/other"), None),
         (execute("make", ""), None),
         (execute("x" * 5_000), None),
@@ -168,7 +172,39 @@ def test_a_question_offers_to_remember_only_what_a_rule_can_mean(
     effect: Effect, remember: RuleDraft | None
 ) -> None:
     verdict = judge(effect, "ask", (), ROOTS, OWN)
-    assert (verdict.decision, verdict.remember) == ("ask", remember)
+    lesson = None if remember is None else Lesson((remember,), remember)
+    assert (verdict.decision, verdict.remember) == ("ask", lesson)
+
+
+def test_a_secret_of_the_workspace_is_read_after_a_question_that_is_about_it_alone() -> None:
+    asked = judge(read("/p/.env"), "accept_edits", (), ROOTS, OWN)
+    reason = "Reads `.env`, which may hold secrets."
+    draft = RuleDraft("read", "/p/.env")
+    assert asked == Verdict("ask", reason, Lesson((draft,), draft))
+    exact, around = rule("allow", "read", "/p/.env"), rule("allow", "read", "/usr/include")
+    assert judge(read("/p/.env"), "ask", (exact,), ROOTS, OWN).decision == "allow"
+    assert judge(read("/p/.env.local"), "ask", (exact,), ROOTS, OWN).decision == "ask"
+    assert judge(read("/usr/include/.env"), "ask", (around,), ROOTS, OWN).decision == "ask"
+
+
+@pytest.mark.parametrize(
+    ("effect", "expected"),
+    [
+        (read("/p/a", "/extra/b"), True),
+        (read("/p/a", "/p/.env"), False),
+        (read("/p/a", "/etc/x"), False),
+        (read(), False),
+        (write("/p/a"), False),
+    ],
+)
+def test_ordinary_reads_of_the_workspace_are_free(effect: Effect, expected: bool) -> None:
+    assert free(effect, ROOTS, OWN) is expected
+
+
+def test_our_own_data_in_the_workspace_are_read_after_a_question() -> None:
+    own = ("/p/.local/share/hermes-editor",)
+    verdict = judge(read("/p/.local/share/hermes-editor/sessions.db"), "ask", (), ROOTS, own)
+    assert (verdict.decision, verdict.remember) == ("ask", None)
 
 
 def test_the_folder_around_the_workspace_is_never_remembered() -> None:
@@ -291,7 +327,9 @@ ANY_MODE = st.sampled_from(MODES)
 
 @given(EFFECTS, ANY_MODE, RULES)
 def test_what_is_forbidden_is_never_allowed_or_asked(effect: Effect, mode: Mode, rules: list[Rule]) -> None:
-    if any(denies(item, effect, ROOTS) for item in rules):
+    place = Place(effect.cwd, ROOTS, OWN)
+    subject = Subject(effect, place, classify(effect.command, place) if effect.kind == "execute" else None)
+    if any(item.decision == "deny" and concerns(item, subject) for item in rules):
         assert judge(effect, mode, rules, ROOTS, OWN).decision == "deny"
 
 
@@ -306,7 +344,7 @@ def test_no_write_to_a_protected_or_outside_file_is_unasked_or_remembered(
     effect: Effect, mode: Mode, rules: list[Rule]
 ) -> None:
     special = any(protection(path, OWN) or not inside(path, ROOTS) for path in effect.paths)
-    if effect.kind == "write" and special:
+    if effect.kind == "write" and special and mode != "full":
         verdict = judge(effect, mode, rules, ROOTS, OWN)
         assert verdict.decision != "allow"
         assert verdict.remember is None
@@ -317,3 +355,35 @@ def test_commands_fetches_and_tools_happen_unasked_only_by_a_rule(effect: Effect
     allowed = [item for item in rules if item.decision == "allow" and item.effect == effect.kind]
     if effect.kind not in ("read", "write") and not allowed:
         assert judge(effect, "accept_edits", rules, ROOTS, OWN).decision != "allow"
+
+
+LEAKS = {
+    "fetch": fetch("example.org"),
+    "MCP": mcp("files__write"),
+    "network": execute("curl https://example.org"),
+    "program": execute("make test"),
+    "remote": execute("git remote add x https://example.org"),
+    "not understood": execute("$(cat x)"),
+}
+HARMLESS_BY_RULE = {
+    "write": write("/p/a.py"),
+    "MCP that reads": mcp("files__read", read_only=True),
+    "rm": execute("rm a"),
+}
+
+
+def allowed(effect: Effect) -> list[Rule]:
+    match = {"fetch": effect.host, "mcp": effect.tool, "execute": effect.command}.get(effect.kind, "")
+    return [rule("allow", effect.kind, match, effect.cwd)]
+
+
+@pytest.mark.parametrize("effect", LEAKS.values(), ids=LEAKS)
+@pytest.mark.parametrize("mode", ["ask", "accept_edits", "full"])
+def test_after_suspicious_text_nothing_allows_what_could_leak(effect: Effect, mode: Mode) -> None:
+    verdict = judge(effect, mode, allowed(effect), ROOTS, OWN, tainted=True)
+    assert (verdict.decision, verdict.remember, verdict.confined) == ("ask", None, False)
+
+
+@pytest.mark.parametrize("effect", HARMLESS_BY_RULE.values(), ids=HARMLESS_BY_RULE)
+def test_after_suspicious_text_a_rule_still_allows_what_stays_here(effect: Effect) -> None:
+    assert judge(effect, "ask", allowed(effect), ROOTS, OWN, tainted=True).decision == "allow"

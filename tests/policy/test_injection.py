@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hermes_acp.policy import injection_phrases
-from hermes_acp.policy.injection import Span, scan
-from hermes_acp.policy.injection_folding import alike, fold
+from hermes_acp.policy.injection import Span, phrases, scan
+from hermes_acp.policy.injection.folding import alike, fold
 
 CHARS = 65_536
 SECONDS = 0.5
@@ -297,7 +296,7 @@ def test_no_text_takes_long(unit: str) -> None:
 
 
 def test_all_first_words_together_take_no_longer() -> None:
-    text = " ".join(injection_phrases.table().following) + " "
+    text = " ".join(phrases.table().following) + " "
     whole = (text * (CHARS // len(text) + 1))[:CHARS]
     started = time.thread_time()
     scan(whole)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hermes_acp.policy.paths import inside, protection
+from hermes_acp.policy.paths import inside, protection, reserve, secret
 
 OWN = ("/home/u/.config/hermes-editor", "/data/")
 
@@ -50,10 +50,30 @@ OWN = ("/home/u/.config/hermes-editor", "/data/")
         ("/p/.lefthook-local.toml", "a git hook"),
         ("/p/venv/lib/x.PTH", "code that Python runs at every start"),
         ("/p/sitecustomize.py", "code that Python runs at every start"),
+        ("/p/.hu\u0073ky/pre-commit", "a git hook"),
+        ("/p/.simple-git-hooks.json", "a git hook"),
+        ("/p/.lintstagedrc", "a git hook"),
+        ("/p/lib/sitecustomize/__init__.py", "code that Python runs at every start"),
+        ("/p/.npmrc", "settings that run programs"),
+        ("/p/.yarnrc.yml", "settings that run programs"),
+        ("/p/.cargo/config.toml", "settings that run programs"),
+        ("/p/AGENTS.md", "instructions for agents"),
+        ("/p/sub/CLAUDE.md", "instructions for agents"),
+        ("/p/.cursorrules", "instructions for agents"),
+        ("/p/.github/copilot-instructions.md", "instructions for agents"),
+        ("/p/.roo/rules.md", "agent settings"),
+        ("/p/.gdbinit", "a startup file"),
+        ("/p/.envrc. ", "a startup file"),
+        ("/p/.e\u200dnvrc", "a startup file"),
+        ("/home/u/.config/gh/hosts.yml", "credentials"),
+        ("/home/u/.docker/config.json", "credentials"),
         ("/home/u/.config/hermes-editor", "data of hermes-editor itself"),
         ("/HOME/U/.Config/Hermes-Editor/config.toml", "data of hermes-editor itself"),
         ("/data/sessions.db", "data of hermes-editor itself"),
         ("/p/src/main.py", None),
+        ("/p/.cargo/registry/x", None),
+        ("/p/.docker/Dockerfile", None),
+        ("/p/docs/agents.md.txt", None),
         ("/p/.gitignore", None),
         ("/p/.gitattributes", None),
         ("/p/git/config", None),
@@ -99,3 +119,51 @@ def test_a_path_is_inside_only_below_a_folder_and_only_when_resolved(path: str, 
 
 def test_everything_is_inside_the_root_of_the_disk() -> None:
     assert inside("/etc/x", ("/",))
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/p/.env",
+        "/p/.ENV.local",
+        "/p/.e\u200dnv",
+        "/p/.env. ",
+        "/p/config/prod.env",
+        "/p/key.pem",
+        "/p/id_ed25519",
+        "/p/.netrc",
+        "/p/.npmrc",
+        "/p/credentials.json",
+        "/home/u/.aws/config",
+        "/home/u/.ssh/anything",
+        "/home/u/.kube/config",
+        "/home/u/.docker/config.json",
+        "/home/u/.config/gh/hosts.yml",
+        ".env",
+    ],
+)
+def test_files_that_hold_secrets_are_known_by_their_names(path: str) -> None:
+    assert secret(path)
+    assert reserve(path, OWN) == "may hold secrets"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/p/.env.example",
+        "/p/.env.template",
+        "/p/id_rsa.pub",
+        "/p/secrets.py",
+        "/p/src/token.ts",
+        "/p",
+        "/",
+        "",
+    ],
+)
+def test_ordinary_files_are_read_without_a_question(path: str) -> None:
+    assert not secret(path)
+    assert reserve(path, OWN) is None
+
+
+def test_our_own_data_are_not_read_without_a_question() -> None:
+    assert reserve("/data/sessions.db", OWN) == "is protected (data of hermes-editor itself)"

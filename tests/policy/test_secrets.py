@@ -9,8 +9,7 @@ import time
 
 import pytest
 
-from hermes_acp.policy import secrets_tokens
-from hermes_acp.policy.secrets import Span, find, redact
+from hermes_acp.policy.secrets import Span, find, redact, tokens
 
 CHARS = 65_536
 WORD = string.ascii_letters + string.digits
@@ -235,7 +234,7 @@ def test_what_was_redacted_stays_as_it_is() -> None:
 
 
 def test_what_starts_a_token_stands_in_it() -> None:
-    shapes = secrets_tokens.table()
+    shapes = tokens.table()
     for shape in {shape for found in shapes.words.values() for _, shape in found}:
         assert shape.before == (0,)
         assert all(len(start) > 1 for start in shape.starts)
@@ -300,7 +299,7 @@ def test_no_text_takes_long(unit: str) -> None:
 
 
 def test_all_starts_together_take_no_longer() -> None:
-    shapes = secrets_tokens.table()
+    shapes = tokens.table()
     starts = [start for found in shapes.words.values() for start, _ in found] + [
         start for start, _ in shapes.inside
     ]

@@ -9,21 +9,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hermes_acp.events import (
-    ApprovalResolved,
+from hermes_acp.content import (
     AudioBlock,
     Block,
+    Diff,
+    ImageBlock,
+    LinkBlock,
+    Location,
+    ResourceBlock,
+    TerminalRef,
+    TextBlock,
+)
+from hermes_acp.events import (
+    ApprovalResolved,
     Command,
     CommandsChanged,
     CompactionStarted,
     ContextCompacted,
-    Diff,
     Envelope,
     Event,
     ExitStatus,
-    ImageBlock,
-    LinkBlock,
-    Location,
     MessageCompleted,
     Notice,
     Option,
@@ -32,13 +37,10 @@ from hermes_acp.events import (
     PlanEntry,
     PlanUpdated,
     QuestionAnswered,
-    ResourceBlock,
     SessionEnded,
     Steered,
     StepStarted,
     SummaryDelta,
-    TerminalRef,
-    TextBlock,
     TextDelta,
     ThoughtDelta,
     TitleChanged,

@@ -13,7 +13,9 @@ SESSION = (
     " VALUES (?, '/code', '/code', '/code', ?, 'ask', 'm', 'default', 1.0, 1.0)"
 )
 EVENT = "INSERT INTO events VALUES (?, ?, 't1', '', ?, ?)"
-RULE = "INSERT INTO rules VALUES (?, 'allow', 'write', ?, '', 'project', 1.0, '', '', '', '')"
+RULE = (
+    "INSERT INTO rules VALUES (?, 'allow', 'write', ?, '', 'project', 1.0, '', '', '', '', 'exact', '', '')"
+)
 PAGE = 4096
 
 Events = dict[str, list[str]]

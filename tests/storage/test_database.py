@@ -18,7 +18,9 @@ from hermes_acp.storage.handle import WRITER_WAIT
 from tests.storage import damage
 
 MIGRATIONS = list(schema.names())
-RULE = "INSERT INTO rules VALUES (?, 'allow', 'write', ?, '', 'project', 1.0, '', '', '', '')"
+RULE = (
+    "INSERT INTO rules VALUES (?, 'allow', 'write', ?, '', 'project', 1.0, '', '', '', '', 'exact', '', '')"
+)
 
 OPEN = """
 import asyncio, sys
@@ -43,7 +45,8 @@ async def main():
     database = await Database.open(Path(sys.argv[1]))
     for number in range(100):
         await database.write(
-            "INSERT INTO rules VALUES (?, 'allow', 'write', ?, '', 'project', 1.0, '', '', '', '')",
+            "INSERT INTO rules VALUES"
+            " (?, 'allow', 'write', ?, '', 'project', 1.0, '', '', '', '', 'exact', '', '')",
             (f"{sys.argv[2]}-{number}", f"{sys.argv[2]}-{number}"),
         )
     await database.close()

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from hermes_acp.events import MessageCompleted, TextBlock, ToolCallFinished, TurnEnded, TurnStarted
+from hermes_acp.content import TextBlock
+from hermes_acp.events import MessageCompleted, ToolCallFinished, TurnEnded, TurnStarted
 from hermes_acp.storage.database import Database
 from hermes_acp.storage.errors import explain
 from hermes_acp.storage.recall_index import BATCH, EVENTS, RecallIndex

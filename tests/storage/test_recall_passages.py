@@ -5,16 +5,13 @@ from __future__ import annotations
 import orjson
 import pytest
 
+from hermes_acp.content import ImageBlock, LinkBlock, ResourceBlock, TextBlock
 from hermes_acp.events import (
     ContextCompacted,
     Event,
-    ImageBlock,
-    LinkBlock,
     MessageCompleted,
     QuestionAnswered,
     QuestionAsked,
-    ResourceBlock,
-    TextBlock,
     ToolCallFinished,
     ToolCallStarted,
     TurnEnded,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import sqlite3
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from hermes_acp.policy.rules import Origin, Rule
+from hermes_acp.storage import schema
 from hermes_acp.storage.database import Database
 from hermes_acp.storage.rules import Rules
 from hermes_acp.storage.sessions import SessionRow, SessionTable
@@ -81,3 +85,43 @@ async def test_deleting_a_session_ends_its_own_rules_only(rules: Rules, database
     await table.create(row)
     await table.delete("s1")
     assert await rules.list_all() == [PROJECT, OTHER_SESSION, OTHER_PROJECT]
+
+
+async def test_a_rule_that_is_taught_again_rests_on_what_is_there_now(rules: Rules) -> None:
+    origin = PROJECT.origin
+    make = Rule(
+        *("r5", "allow", "execute", "make test", "", "project", 5.0, origin),
+        *("meaning", "Makefile", "old"),
+    )
+    again = replace(make, rule_id="r6", digest="new", created_at=6.0)
+    other = replace(make, rule_id="r7", rests_on="web/Makefile", created_at=7.0)
+    for rule in (make, again, replace(again, rule_id="r8", created_at=8.0), other):
+        await rules.add(rule)
+    assert (await rules.list_all())[len(ALL) :] == [replace(again, rule_id="r5"), other]
+
+
+async def test_a_promoted_rule_holds_everywhere_once(rules: Rules) -> None:
+    twin = replace(PROJECT, rule_id="r5", origin=replace(PROJECT.origin, project="/q"))
+    await rules.add(twin)
+    assert await rules.promote("r1")
+    assert await rules.promote("r5")
+    assert not await rules.promote("r1")
+    everywhere = replace(twin, scope="everywhere")
+    assert await rules.list("/anywhere", "s9") == [everywhere]
+    assert await rules.list("/p", "s1") == [everywhere, SESSION]
+
+
+async def test_rules_of_an_older_database_are_kept(tmp_path: Path) -> None:
+    path = tmp_path / "old.db"
+    await asyncio.to_thread(_before_forms, path)
+    database = await Database.open(path)
+    assert await Rules(database).list_all() == [PROJECT]
+    await database.close()
+
+
+def _before_forms(path: Path) -> None:
+    row = ("r1", "allow", "execute", "pytest -q", "/p", "project", 1.0, "/p", "s1", "Zed", "Run")
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        schema.migrate(connection, path, "0005_recall.sql")
+        connection.execute(f"INSERT INTO rules VALUES ({', '.join('?' * 11)})", row)
+        connection.commit()

@@ -7,14 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from hermes_acp.content import ImageBlock, LinkBlock, TextBlock
 from hermes_acp.events import (
     Event,
-    ImageBlock,
-    LinkBlock,
     MessageCompleted,
     SessionStarted,
     Steered,
-    TextBlock,
     ToolCallFinished,
     ToolCallStarted,
     TurnEnded,

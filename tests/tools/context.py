@@ -6,8 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hermes_acp.events import Diff, Field, Location, PlanEntry, Shown
+from hermes_acp.content import Diff, Location, Shown
+from hermes_acp.events import Field, PlanEntry
 from hermes_acp.policy.effects import Effect, Permit, Refused
+from hermes_acp.policy.paths import inside, reserve
 from hermes_acp.tools.base import Reply, Tool, ToolError, ToolResult
 from hermes_acp.workspace.documents import Documents, EditorError, EditorFiles
 from hermes_acp.workspace.execution.local import LocalExecution
@@ -15,7 +17,10 @@ from hermes_acp.workspace.execution.local import LocalExecution
 
 @dataclass
 class Context:
-    """Permits everything but the kinds in `refused`; `meanwhile` runs while the user thinks."""
+    """Permits everything but the kinds in `refused`; `meanwhile` runs while the user thinks.
+
+    As the policy, it asks for no read of an ordinary file inside the roots.
+    """
 
     cwd: str
     roots: tuple[str, ...]
@@ -30,6 +35,9 @@ class Context:
     async def permit(
         self, effect: Effect, shown: tuple[Shown, ...] = (), locations: tuple[Location, ...] = ()
     ) -> Permit:
+        usual = all(inside(path, self.roots) and not reserve(path, ()) for path in effect.paths)
+        if effect.kind == "read" and usual:
+            return Permit(effect)
         self.effects.append(effect)
         self.asked.append(shown)
         await asyncio.to_thread(self.meanwhile)

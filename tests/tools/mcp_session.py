@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hermes_acp.config import environment
-from hermes_acp.events import Field, Notice, Shown
+from hermes_acp.content import Shown
+from hermes_acp.events import Field, Notice
 from hermes_acp.policy.effects import Effect, Permit, Refused
 from hermes_acp.tools.base import Reply, Tool, ToolError, ToolResult
 from hermes_acp.tools.mcp_config import McpLimits, McpServer

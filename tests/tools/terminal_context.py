@@ -4,7 +4,8 @@ import asyncio
 import json
 from dataclasses import dataclass, field
 
-from hermes_acp.events import Field, Location, PlanEntry, Shown
+from hermes_acp.content import Location, Shown
+from hermes_acp.events import Field, PlanEntry
 from hermes_acp.policy.effects import Effect, Permit, Refused
 from hermes_acp.tools.base import Reply, Tool, ToolResult
 from hermes_acp.workspace.documents import Documents

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from context import Buffers, Context, call, diffs, error, make_context, tree
 
-from hermes_acp.events import Diff, ImageBlock, Location
+from hermes_acp.content import Diff, ImageBlock, Location
 from hermes_acp.policy.effects import Refused
 from hermes_acp.tools import files as module
 from hermes_acp.tools.base import Description, ToolResult

@@ -11,7 +11,7 @@ from context import Context, make_context
 from context import call as call_files
 from terminal_context import RecordingContext
 
-from hermes_acp.events import TextBlock
+from hermes_acp.content import TextBlock
 from hermes_acp.policy.effects import Refused
 from hermes_acp.policy.gate import judge
 from hermes_acp.tools.base import Tool, ToolError, ToolResult

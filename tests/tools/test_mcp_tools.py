@@ -12,7 +12,8 @@ import psutil
 import pytest
 from mcp_session import PATIENCE, SERVERS, Context, eventually, official, plain, running
 
-from hermes_acp.events import AudioBlock, Field, ImageBlock, LinkBlock, Notice, TextBlock
+from hermes_acp.content import AudioBlock, ImageBlock, LinkBlock, TextBlock
+from hermes_acp.events import Field, Notice
 from hermes_acp.llm.base import ToolSpec
 from hermes_acp.policy.effects import Effect, Refused
 from hermes_acp.tools.base import Description, Reply, ToolResult
@@ -92,6 +93,18 @@ def test_secrets_of_a_server_are_not_in_its_representation():
     assert "hush" not in repr(server)
 
 
+def test_a_server_is_another_one_when_something_else_stands_behind_its_name():
+    servers = [
+        McpServer("s", "stdio", command="a"),
+        McpServer("s", "stdio", command="a", args=("b",)),
+        McpServer("s", "stdio", command="a b"),
+        McpServer("s", "http", url="http://a"),
+        McpServer("s", "sse", url="http://a"),
+    ]
+    assert len({server.identity for server in servers}) == len(servers)
+    assert McpServer("t", "stdio", command="a", env=(("KEY", "new"),)).identity == servers[0].identity
+
+
 # --- stdio ---------------------------------------------------------------------------------------
 
 
@@ -111,10 +124,10 @@ async def test_every_call_asks_with_its_arguments_and_the_servers_hint(tmp_path)
         context = Context()
         assert await session.call("plain__echo", {"text": "hi"}, context) == text("hi")
         await session.call("plain__nothing", {}, context)
-        summary = "call {} of the MCP server plain".format
+        summary, server = "call {} of the MCP server plain".format, plain().identity
         assert context.effects == [
-            Effect("mcp", summary("echo"), tool="plain__echo", read_only=True),
-            Effect("mcp", summary("nothing"), tool="plain__nothing"),
+            Effect("mcp", summary("echo"), tool="plain__echo", read_only=True, server=server),
+            Effect("mcp", summary("nothing"), tool="plain__nothing", server=server),
         ]
         assert context.shown[0] == (TextBlock('{\n  "text": "hi"\n}'),)
 

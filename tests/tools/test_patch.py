@@ -11,7 +11,7 @@ from context import Buffers, Context, call, diffs, error, make_context, tree
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hermes_acp.events import Diff, Location
+from hermes_acp.content import Diff, Location
 from hermes_acp.policy.effects import Refused
 from hermes_acp.tools.base import Description, ToolError, ToolResult
 from hermes_acp.tools.hunks import apply_hunks, contents

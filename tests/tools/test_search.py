@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from context import Context, call, error, make_context
 
-from hermes_acp.events import Location
+from hermes_acp.content import Location
 from hermes_acp.policy.effects import Refused
 from hermes_acp.tools import files, patch
 from hermes_acp.tools import search as module
@@ -150,3 +150,18 @@ def test_searches_are_announced_with_their_folder() -> None:
 @pytest.mark.parametrize("tool", [*files.TOOLS, *patch.TOOLS, *module.TOOLS], ids=lambda tool: tool.spec.name)
 def test_tools_are_described_in_few_bytes(tool: TypedTool) -> None:
     assert len(f"{tool.spec.name}{tool.spec.description}{tool.spec.parameters}") < 600
+
+
+async def test_secrets_are_searched_only_where_they_were_asked_for(context: Context) -> None:
+    put(context, ".env", "foo=secret\n")
+    (Path(context.cwd) / ".ssh").mkdir()
+    put(context, ".ssh/config", "foo\n")
+    found = await call(search, context, pattern="foo=")
+    assert found.text == "No matches.\n[not shown, because they may hold secrets: matches in .env]"
+    assert context.effects == []
+    assert (await call(search, context, pattern="foo", path=".env")).text == ".env\n1:foo=secret"
+    assert (await call(search, context, pattern="foo", path=".ssh")).text == ".ssh/config\n1:foo"
+    assert context.asked_for == [
+        ("read", (f"{context.cwd}/.env",)),
+        ("read", (f"{context.cwd}/.ssh",)),
+    ]

@@ -13,7 +13,8 @@ import pytest
 import pytest_asyncio
 from terminal_context import RecordingContext, call
 
-from hermes_acp.events import ExitStatus, TerminalRef, TextBlock
+from hermes_acp.content import TerminalRef, TextBlock
+from hermes_acp.events import ExitStatus
 from hermes_acp.policy.effects import Effect, Permit, Refused
 from hermes_acp.tools import terminal_text
 from hermes_acp.tools.background import BackgroundProcesses
@@ -410,7 +411,11 @@ async def test_a_question_is_handed_to_the_model_who_answers_it(context, run_com
     result = await call(process, context, action="send", id="p1", text="yes\n", wait=PATIENCE)
     assert result.text == "yes\nyes\np1 ended: exit code 0"
     assert context.effects[1] == Effect(
-        "execute", "type into p1", command=f"{command} <<< 'yes\n'", cwd=context.cwd
+        "execute",
+        "type into p1",
+        command=f"{command} <<< 'yes\n'",
+        cwd=context.cwd,
+        outside="that is where the command runs",
     )
     assert context.asked[1] == (TextBlock(f"Into p1, which runs `{command}`:\n\n```\nyes\n```"),)
 

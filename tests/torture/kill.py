@@ -330,7 +330,8 @@ def effects(folder: Path, replay: Ledger) -> list[str]:
     """Whether files and journal agree: nothing happened unannounced, and what is reported did happen."""
     problems: list[str] = []
     ran = (folder / "ran.txt").read_text().split() if (folder / "ran.txt").exists() else []
-    written = {path.name for path in folder.iterdir()} - {"ran.txt"}
+    # A folder without git is marked as a project before its first file is changed.
+    written = {path.name for path in folder.iterdir()} - {"ran.txt", ".hermes"}
     # A write that was cut off before its rename leaves its draft, whose name says whose it is.
     written = {name for name in written if not re.fullmatch(DRAFT, name)}
     for arguments, end in calls(replay):

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import signal
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from hermes_acp.workspace.worktrees import Place
+from hermes_acp.workspace import apply
+from hermes_acp.workspace.worktrees import Place, Worktree
 
 ENV = {"PATH": os.defpath, "HOME": "/nonexistent", "GIT_CONFIG_NOSYSTEM": "1"}
 
@@ -88,3 +91,44 @@ def files_of(top: Path) -> dict[str, str]:
 
 def _digest(file: Path) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest() if file.exists() else "none"
+
+
+STEPS = """
+import asyncio, os, signal, sys
+root, folder, name, count = sys.argv[1:]
+from hermes_acp.workspace.apply import apply
+from hermes_acp.workspace.worktrees import Place, find
+place = Place(root, folder, dict(os.environ))
+worktree = asyncio.run(find(place, name))
+left = int(count)
+def step(event, arguments):
+    global left
+    if event not in ("os.rename", "os.link", "os.remove", "os.mkdir", "os.rmdir", "os.chmod"):
+        return
+    path = os.fsdecode(arguments[0]) if not isinstance(arguments[0], int) else ""
+    # Paths below an open folder of the tree are relative.
+    if not path.startswith("/") or path.startswith((root, folder + "/applying")):
+        left -= 1
+        if left < 0:
+            REACHED
+sys.addaudithook(step)
+asyncio.run(apply(place, worktree, root))
+"""
+"""Applies in a process to which something happens before its n-th change to a file or a folder."""
+
+
+def stepping(repo: Repo, worktree: Worktree, count: int, reached: str) -> subprocess.CompletedProcess[bytes]:
+    """Apply in a process of its own, which does `reached` after so many changes."""
+    arguments = (repo.place.root, repo.place.folder, worktree.name, str(count))
+    env = ENV | {"PYTHONPATH": str(Path(apply.__file__).parents[2])}
+    script = STEPS.replace("REACHED", reached)
+    return subprocess.run(
+        [sys.executable, "-c", script, *arguments], check=False, capture_output=True, env=env
+    )
+
+
+def killed(repo: Repo, worktree: Worktree, count: int) -> int:
+    """Apply, and be killed after so many changes; gives the status of the process."""
+    run = stepping(repo, worktree, count, "os.kill(os.getpid(), signal.SIGKILL)")
+    assert run.returncode in (0, -signal.SIGKILL), run.stderr.decode()
+    return run.returncode

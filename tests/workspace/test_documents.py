@@ -163,13 +163,43 @@ async def test_only_ordinary_files_are_opened(tmp_path: Path) -> None:
         ]
 
 
-async def test_missing_files_and_dangling_links_do_not_exist(tmp_path: Path) -> None:
-    (tmp_path / "link").symlink_to("target")
+async def test_missing_files_do_not_exist(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     documents = plain(tmp_path)
-    assert [await documents.read(str(tmp_path / name)) for name in ("a/b", "link", "file/below")] == [
-        Document(str(tmp_path / name), "", exists=False) for name in ("a/b", "target", "file/below")
+    assert [await documents.read(str(tmp_path / name)) for name in ("a/b", "file/below")] == [
+        Document(str(tmp_path / name), "", exists=False) for name in ("a/b", "file/below")
     ]
+
+
+@pytest.mark.parametrize("name", ["link", "folder/file", "folder/new/deep"])
+async def test_no_link_is_followed_to_a_file_or_a_folder(tmp_path: Path, name: str) -> None:
+    outside = tmp_path.with_name(f"{tmp_path.name}-outside")
+    outside.mkdir()
+    (outside / "file").write_text("canary")
+    (tmp_path / "link").symlink_to(outside / "file")
+    (tmp_path / "folder").symlink_to(outside)
+    path, documents = tmp_path / name, plain(tmp_path)
+    before = Document(str(path), "canary", exists=True)
+    for work in (
+        documents.read(str(path)),
+        documents.read_bytes(str(path), 100),
+        documents.write(permit(path), before, "owned"),
+        documents.write(permit(path), Document(str(path), "", exists=False), "owned"),
+        documents.delete(permit(path), before),
+    ):
+        with pytest.raises(DocumentError, match="a link has taken its place"):
+            await work
+    assert {entry.name: entry.read_text() for entry in outside.iterdir()} == {"file": "canary"}
+
+
+async def test_a_write_leaves_the_other_names_of_a_file_as_they_were(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("old")
+    other = tmp_path.with_name(f"{tmp_path.name}-other")
+    os.link(tmp_path / "file", other)
+    documents = plain(tmp_path)
+    path = tmp_path / "file"
+    await documents.write(permit(path), await documents.read(str(path)), "new")
+    assert (path.read_text(), other.read_text()) == ("new", "old")
 
 
 async def test_links_in_a_circle_are_an_error(tmp_path: Path) -> None:
@@ -180,7 +210,7 @@ async def test_links_in_a_circle_are_an_error(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
 async def test_a_file_that_hides_its_size_is_still_bounded() -> None:
-    document = await Documents(("/",)).read("/proc/self/status")
+    document = await Documents(("/",)).read(f"/proc/{os.getpid()}/status")
     assert document.text.startswith("Name:")
 
 
@@ -209,7 +239,7 @@ async def test_a_write_keeps_mode_and_link_and_leaves_nothing_behind(tmp_path: P
     script.chmod(0o751)
     (tmp_path / "link").symlink_to("script.sh")
     documents = plain(tmp_path)
-    await documents.write(permit(script), await documents.read(str(tmp_path / "link")), "new")
+    await documents.write(permit(script), await documents.read(str(script)), "new")
     assert names(tmp_path) == ["link", "script.sh"]
     assert (script.read_text(), stat.S_IMODE(script.stat().st_mode)) == ("new", 0o751)
     assert (tmp_path / "link").is_symlink()

@@ -138,7 +138,7 @@ async def test_a_git_file_that_is_a_pipe_does_not_hold_us_up(tmp_path: Path) -> 
 
 async def read(cwd: Path, root: Path) -> list[tuple[str, str]]:
     found = await instruction_files(str(cwd), str(root))
-    return [(str(Path(path).relative_to(root)), text) for path, text in found]
+    return [(str(Path(file.path).relative_to(root)), file.text) for file in found]
 
 
 async def test_instructions_come_from_the_root_down_and_from_nowhere_else(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from repos import ENV, make
 
-from hermes_acp.events import LinkBlock, ResourceBlock, TextBlock
+from hermes_acp.content import LinkBlock, ResourceBlock, TextBlock
 from hermes_acp.policy.effects import Effect, Permit, Refused
 from hermes_acp.workspace import symbols
 from hermes_acp.workspace.documents import Documents, EditorError

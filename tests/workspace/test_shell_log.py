@@ -10,15 +10,15 @@ import pytest
 import pytest_asyncio
 
 from hermes_acp.policy.effects import Effect, Permit
+from hermes_acp.policy.secrets.lines import of_environment, redacted
 from hermes_acp.workspace.execution import log
 from hermes_acp.workspace.execution.base import Launch, Output
 from hermes_acp.workspace.execution.local import LocalExecution
 from hermes_acp.workspace.execution.log import LOG_AGE, SPILL_BYTES, CommandLog
 from hermes_acp.workspace.execution.process import LocalProcess
-from hermes_acp.workspace.execution.redaction import HIDDEN, redacted, secrets_of
 from hermes_acp.workspace.execution.shell_state import ShellState
 
-TOKEN = "ghp_" + "a1B2" * 9
+TOKEN = "ghp_" + "9fK2mQx7Lw4Zt8Rb1Vn6Yc3Hd5Js0Pg4Ua7E"
 
 
 @pytest_asyncio.fixture
@@ -73,7 +73,7 @@ async def test_secrets_stay_out_of_the_log(execution):
     state = ShellState("/", {"MY_API_KEY": "swordfish-in-the-shell"})
     process = await run(execution, f"seq 1 5000; echo {TOKEN}; echo $MY_API_KEY", state)
     lines = (await asyncio.to_thread(Path(process.log).read_text)).splitlines()
-    assert lines[-2:] == ["[hidden]", "[hidden]"]
+    assert lines[-2:] == ["[redacted: github token]", "[redacted: environment]"]
 
 
 async def test_a_folder_that_cannot_be_written_costs_only_the_log(tmp_path):
@@ -135,29 +135,40 @@ async def test_a_secret_that_comes_in_pieces_is_hidden(workers, tmp_path, size):
         command_log.add(text[start : start + size], lambda: None)
         if size > 1:
             await command_log.settled()
-    assert (await written(command_log)).splitlines()[1:] == [HIDDEN, HIDDEN, b"end"]
+    assert (await written(command_log)).splitlines()[1:] == [
+        b"[redacted: github token]",
+        b"[redacted: private key]",
+        b"end",
+    ]
 
 
 @pytest.mark.parametrize(
     ("text", "hidden"),
     [
-        (f"remote: https://{TOKEN}@example.org", "remote: https://[hidden]@example.org"),
-        ("OPENAI_API_KEY=sk-abcdefghijklmnopqrstuvwx", "OPENAI_API_KEY=[hidden]"),
-        ('{"access_token": "abcdefgh12345"}', '{"access_token": "[hidden]"}'),
-        ("Authorization: Bearer abcdefgh.ijk", "Authorization: Bearer [hidden]"),
-        ("id AKIAABCDEFGHIJKLMNOP end", "id [hidden] end"),
-        ("eyJhbGciOiJI.eyJzdWIiOiIx.abc", "[hidden]"),
-        ("password: hunter2hunter2", "password: [hidden]"),
-        ("token=short", "token=short"),
+        (f"remote: https://{TOKEN}@example.org", "remote: https://[redacted: github token]@example.org"),
+        ("DB_PASSWORD=q7Tz-m2Rw", "DB_PASSWORD=[redacted: password]"),
+        ('{"access_token": "x9Kq2Lm7Rt4Wz8"}', '{"access_token": "[redacted: secret]"}'),
+        ("postgres://app:q7Tz-m2Rw@db/x", "postgres://app:[redacted: password]@db/x"),
+        ("id AKIAZ7QX2M4NR8TWK3LB end", "id [redacted: aws access key] end"),
         ("the secret of a good build", "the secret of a good build"),
         ("tokens: 12 of 40", "tokens: 12 of 40"),
+        ("dep@1.2.3: sha512-q7Tzm2RwX9Kq2Lm7Rt4Wz8Ab1Cd3", "dep@1.2.3: sha512-q7Tzm2RwX9Kq2Lm7Rt4Wz8Ab1Cd3"),
+        (
+            "caf\u00e9 \ud55c\uad6d\uc5b4: password: caf\u00e9-7x9Q",
+            "caf\u00e9 \ud55c\uad6d\uc5b4: password: [redacted: password]",
+        ),
     ],
 )
-def test_what_looks_like_a_secret_is_hidden(text, hidden):
+def test_secrets_are_replaced_in_the_lines_of_an_output(text, hidden):
     assert redacted(f"before\n{text}\nafter".encode()).decode() == f"before\n{hidden}\nafter"
+
+
+def test_bytes_that_are_no_text_stay_as_they_are():
+    data = bytes(range(256)) * 300
+    assert redacted(data) == data
 
 
 def test_the_secrets_of_an_environment_are_known_by_their_names():
     environment = {"A_TOKEN": "long enough", "B_TOKEN": "short", "PATH": "/usr/bin:/bin"}
-    assert secrets_of(environment) == (b"long enough",)
-    assert redacted(b"it is long enough", secrets_of(environment)) == b"it is [hidden]"
+    assert of_environment(environment) == ("long enough",)
+    assert redacted(b"it is long enough", of_environment(environment)) == b"it is [redacted: environment]"

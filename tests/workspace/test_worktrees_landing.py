@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hermes_acp.workspace.landing import Landed, merge
-from hermes_acp.workspace.three_way import Conflict, Hunk
+from hermes_acp.workspace.merging import Conflict, Hunk
 from hermes_acp.workspace.worktrees import Worktree, WorktreeError, create
 from tests.workspace.repos import Repo, files_of, git, make
 

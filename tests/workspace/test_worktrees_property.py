@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
@@ -13,46 +10,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hermes_acp.workspace import swap
 from hermes_acp.workspace.apply import apply, recover
 from hermes_acp.workspace.discarded import discard
 from hermes_acp.workspace.discarded import recover as take_up
 from hermes_acp.workspace.landing import merge
 from hermes_acp.workspace.worktrees import Worktree, create
-from tests.workspace.repos import ENV, Repo, files_of, git, make
-
-KILLED = """
-import asyncio, os, signal, sys
-root, folder, name, count = sys.argv[1:]
-from hermes_acp.workspace.apply import apply
-from hermes_acp.workspace.worktrees import Place, find
-place = Place(root, folder, dict(os.environ))
-worktree = asyncio.run(find(place, name))
-left = int(count)
-def step(event, arguments):
-    global left
-    if event not in ("os.rename", "os.link", "os.remove", "os.mkdir", "os.rmdir", "os.chmod"):
-        return
-    if str(arguments[0]).startswith((root, folder + "/applying")):
-        left -= 1
-        if left < 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-sys.addaudithook(step)
-asyncio.run(apply(place, worktree, root))
-"""
-"""Applies in a process that is killed before its n-th change to a file or a folder."""
-
-
-def killed(repo: Repo, worktree: Worktree, count: int) -> int:
-    """Apply, and be killed after so many changes; gives the status of the process."""
-    arguments = (repo.place.root, repo.place.folder, worktree.name, str(count))
-    env = ENV | {"PYTHONPATH": str(Path(swap.__file__).parents[2])}
-    run = subprocess.run(
-        [sys.executable, "-c", KILLED, *arguments], check=False, capture_output=True, env=env
-    )
-    assert run.returncode in (0, -signal.SIGKILL), run.stderr.decode()
-    return run.returncode
-
+from tests.workspace.repos import files_of, git, killed, make
 
 NAMES = ["a.txt", "b.txt", "dir/c.txt", "new.txt", "dir"]
 

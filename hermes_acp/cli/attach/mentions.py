@@ -1,26 +1,44 @@
-"""`@path` in a prompt: finding the files of a folder, and making links of what was mentioned."""
+"""`@path` in a prompt: finding what a folder has to mention, and making links of what was mentioned."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from hermes_acp.server.messages import Json
-from hermes_acp.workspace import git
+from hermes_acp.workspace import git, references, references_read
 
 FILES = 20_000
 """Files of a folder that are offered."""
-OFFERED = 30
-"""Files that are offered at once."""
 MENTIONS = 64
 """Mentions in one prompt that become links; further ones stay text."""
 _LISTING = ("ls-files", "--cached", "--others", "--exclude-standard", "--deduplicate", "-z")
 _MENTION = re.compile(r'(?<![^\s(\[{"\'])@(?:"(?P<quoted>[^"\n]+)"|(?P<plain>[^\s"]+))')
-_TYPED = re.compile(r'(?:^|[\s(\[{])@(?P<typed>"[^"\n]*|[^\s"]*)$')
+_TYPED = re.compile(r'(?:^|[\s(\[{])@(?P<typed>(?:file:|folder:)?"[^"\n]*|[^\s"]*)$')
 _PUNCTUATION = ".,;:!?)]}'"
+
+
+class Mentionable:
+    """What a prompt can mention in the folder of a session."""
+
+    def __init__(self, folder: Callable[[], str], env: Mapping[str, str]) -> None:
+        self._folder = folder
+        self._env = env
+        self._files: tuple[str, ...] | None = None
+
+    async def files(self) -> tuple[str, ...]:
+        """The files, as they were when they were asked for first."""
+        if self._files is None:
+            self._files = await files(self._folder(), self._env)
+        return self._files
+
+    async def references(self, typed: str) -> tuple[references.Completion, ...]:
+        """What the word behind an `@` can become."""
+        folder = self._folder()
+        return await references_read.complete(typed, folder, (folder,))
 
 
 async def files(folder: str, env: Mapping[str, str]) -> tuple[str, ...]:
@@ -47,24 +65,14 @@ def _walk(folder: str) -> Iterator[str]:
 
 
 def typed(text: str) -> str | None:
-    """The path that is being typed at the end of a text, behind its `@`; None where there is none."""
+    """The path or reference that is being typed at the end of a text, behind its `@`; None without one."""
     found = _TYPED.search(text)
     return found["typed"] if found else None
 
 
 def offered(paths: Sequence[str], word: str) -> tuple[str, ...]:
     """The files that fit best: whose name begins so, then whose path does, then that contain it."""
-    wanted = word.lstrip('"').casefold()
-    ranked: list[tuple[int, int, str]] = []
-    for path in paths:
-        folded = path.casefold()
-        if folded.rpartition("/")[2].startswith(wanted):
-            ranked.append((0, len(path), path))
-        elif folded.startswith(wanted):
-            ranked.append((1, len(path), path))
-        elif wanted in folded:
-            ranked.append((2, len(path), path))
-    return tuple(path for _, _, path in sorted(ranked)[:OFFERED])
+    return references.ranked(word.lstrip('"').casefold(), paths)
 
 
 def quoted(path: str) -> str:
@@ -81,7 +89,10 @@ def _blocks(text: str, folder: str) -> list[Json]:
     found: list[Json] = []
     start = 0
     for mention, _ in zip(_MENTION.finditer(text), range(MENTIONS), strict=False):
-        named = _existing(mention["quoted"] or mention["plain"], folder)
+        # What a reference stands for is read by the session.
+        named = (
+            None if references.find(mention[0]) else _existing(mention["quoted"] or mention["plain"], folder)
+        )
         if named is None:
             continue
         name, path = named

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
-from rich.markdown import CodeBlock, Heading, Markdown, MarkdownElement
+from rich.markdown import CodeBlock, Heading, ImageItem, Markdown, MarkdownContext, MarkdownElement
 from rich.padding import Padding
 from rich.syntax import Syntax
 from rich.text import Text
@@ -69,12 +69,24 @@ class _Heading(Heading):
         yield self.text
 
 
+class _Picture(ImageItem):
+    """A picture as the text that it is written as: its address may carry something away."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield from ()
+
+    def on_leave(self, context: MarkdownContext) -> None:
+        """Go into the paragraph around it, at its place there."""
+        context.on_text(f"![{self.text.plain}]({self.destination})", "text")
+
+
 class _Markdown(Markdown):
     elements: ClassVar[dict[str, type[MarkdownElement]]] = {
         **Markdown.elements,
         "fence": _Code,
         "code_block": _Code,
         "heading_open": _Heading,
+        "image": _Picture,
     }
 
 

@@ -81,14 +81,13 @@ class Window:
         self.entered: asyncio.Queue[str] = asyncio.Queue()
         """The prompts, for whoever keeps the history."""
         self._terminal = terminal
-        self._env = env
-        self._files: tuple[str, ...] | None = None
         self._waiting: list[tuple[Sequence[Piece], bool]] = []
         self._wake = asyncio.Event()
         self._typed_at = self._asked_at = self._began = 0.0
         self._hint, self._hint_until = "", 0.0
         self._typing_first = False
-        completer = PromptCompleter(lambda: self.desk.state, self._known_files)
+        mentionable = mentions.Mentionable(lambda: self.desk.session.cwd, env)
+        completer = PromptCompleter(lambda: self.desk.state, mentionable)
         self.draft = Buffer(
             history=InMemoryHistory(history),
             completer=completer,
@@ -286,11 +285,6 @@ class Window:
 
     def _on_typed(self, _: Buffer) -> None:
         self._typed_at = time.monotonic()
-
-    async def _known_files(self) -> tuple[str, ...]:
-        if self._files is None:
-            self._files = await mentions.files(self.desk.session.cwd, self._env)
-        return self._files
 
     # --- what is drawn ---------------------------------------------------------------------------
 

@@ -7,12 +7,12 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from hermes_acp.content import TextBlock
 from hermes_acp.events import (
     Durable,
     Envelope,
     MessageCompleted,
     SessionStarted,
-    TextBlock,
     ToolCallFinished,
     ToolCallStarted,
     TurnEnded,

@@ -11,15 +11,16 @@ from dataclasses import dataclass, field
 from typing import cast
 
 from hermes_acp.agent.commands import COMMANDS
+from hermes_acp.agent.history import taken_back
 from hermes_acp.agent.hub import Subscription
 from hermes_acp.agent.origins import Origin
 from hermes_acp.agent.session import Session
 from hermes_acp.agent.sessions import Sessions
 from hermes_acp.agent.windows import Loan
+from hermes_acp.content import Block
 from hermes_acp.events import (
     ApprovalRequested,
     ApprovalResolved,
-    Block,
     CommandsChanged,
     Envelope,
     Event,
@@ -153,7 +154,9 @@ class AcpClient:
 
     async def replay(self, watch: Watch) -> None:
         """Send the whole conversation so far. Raises `StorageError`."""
-        for envelope in await watch.session.load():
+        envelopes = await watch.session.load()
+        watch.renderer.taken_back = taken_back(envelopes)
+        for envelope in envelopes:
             self._streams.write(watch.renderer.render(envelope))
             await self._streams.drain()
             watch.subscription.seen(envelope)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hermes_acp.events import AudioBlock, Block, ImageBlock, LinkBlock, ResourceBlock, TextBlock
+from hermes_acp.content import AudioBlock, Block, ImageBlock, LinkBlock, ResourceBlock, TextBlock
 from hermes_acp.server.acp import schema
 from hermes_acp.tools.mcp_config import McpServer
 

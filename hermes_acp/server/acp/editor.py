@@ -11,7 +11,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from hermes_acp.events import ExitStatus
-from hermes_acp.policy.effects import Permit
+from hermes_acp.policy.effects import Permit, PermitMismatch
 from hermes_acp.server.acp import schema
 from hermes_acp.server.acp.render import terminal
 from hermes_acp.server.messages import Json
@@ -83,6 +83,8 @@ class ClientTerminals:
     async def start(self, permit: Permit, launch: Launch) -> ClientProcess:
         """Create a terminal that runs the command. Raises `ExecutionError`."""
         permit.check_command(launch.command)
+        if permit.confinement is not None:
+            raise PermitMismatch("no permit to run outside the sandbox")
         params: Json = {
             "sessionId": self.session_id,
             "command": "/bin/bash",

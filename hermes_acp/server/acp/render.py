@@ -13,19 +13,25 @@ from typing import cast
 
 import orjson
 
-from hermes_acp.events import (
-    ApprovalResolved,
+from hermes_acp.content import (
     AudioBlock,
     Block,
+    Diff,
+    ImageBlock,
+    LinkBlock,
+    Location,
+    ResourceBlock,
+    Shown,
+    TerminalRef,
+    TextBlock,
+)
+from hermes_acp.events import (
+    ApprovalResolved,
     Command,
     CommandsChanged,
     CompactionStarted,
     ContextCompacted,
-    Diff,
     Envelope,
-    ImageBlock,
-    LinkBlock,
-    Location,
     MessageCompleted,
     Notice,
     Option,
@@ -34,13 +40,10 @@ from hermes_acp.events import (
     PlanEntry,
     PlanUpdated,
     QuestionAnswered,
-    ResourceBlock,
+    Rewound,
     SessionEnded,
-    Shown,
     Steered,
     SummaryDelta,
-    TerminalRef,
-    TextBlock,
     TextDelta,
     ThoughtDelta,
     TitleChanged,
@@ -63,6 +66,8 @@ DELTA = (
 """The hot path of streaming; ids are our own and need no escaping."""
 INTERRUPTED = "*This turn was interrupted: the server stopped before it was finished.*"
 """What a reopened conversation says where a turn broke off."""
+TAKEN_BACK = "*The turn above was taken back: the model does not know of it.*"
+"""What it says behind a turn that was taken back, which the protocol cannot remove."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +85,8 @@ class Renderer:
 
     session_id: str
     abilities: Abilities
+    taken_back: set[str] = field(default_factory=set[str])
+    """The turns of a replay that do not count any more."""
     _sent: dict[tuple[str, str], int] = field(default_factory=dict["tuple[str, str]", int])
     _opened: set[str] = field(default_factory=set[str])
     _running: set[str] = field(default_factory=set[str])
@@ -108,7 +115,7 @@ class Renderer:
         match event:
             case TurnStarted() | Steered():
                 if event.client != label:
-                    yield from _user_message(event)
+                    yield from _user_message(event, taken_back=envelope.turn_id in self.taken_back)
                 while self._untold and self._in_turn:
                     yield from self._notice(self._untold.pop(0))
             case ThoughtDelta():
@@ -145,12 +152,20 @@ class Renderer:
                 yield from self._notice(Notice("warning", event.reason))
             case CompactionStarted() | SummaryDelta() | ContextCompacted():
                 yield from self._compaction(event)
-            case TurnEnded(stop_reason="interrupted"):
-                yield _chunk("agent_message_chunk", f"interrupted-{envelope.turn_id}", INTERRUPTED)
-            case TurnEnded() if label is not None:
-                yield _ended(event, envelope.at, label)
+            case Rewound():
+                yield _rewound(event)
+            case TurnEnded():
+                yield from self._end_turn(event, envelope, label)
             case _:
                 return
+
+    def _end_turn(self, event: TurnEnded, envelope: Envelope, label: str | None) -> Iterator[Json]:
+        if event.stop_reason == "interrupted":
+            yield _chunk("agent_message_chunk", f"interrupted-{envelope.turn_id}", INTERRUPTED)
+        elif label is not None:
+            yield _ended(event, envelope.at, label)
+        if envelope.turn_id in self.taken_back:
+            yield _chunk("agent_message_chunk", f"taken-back-{envelope.turn_id}", TAKEN_BACK)
 
     # --- messages --------------------------------------------------------------------------------
 
@@ -390,8 +405,13 @@ def _visible(shown: tuple[Shown, ...], label: str | None) -> Iterator[Shown]:
             yield TerminalRef(item.terminal_id.removeprefix(own))
 
 
-def _user_message(event: TurnStarted | Steered) -> Iterator[Json]:
-    whose = _hermes(client=event.client)
+def _rewound(event: Rewound) -> Json:
+    rewound = {"direction": event.direction, "turns": event.count}
+    return {"sessionUpdate": "session_info_update", "_meta": {"hermes": {"rewound": rewound}}}
+
+
+def _user_message(event: TurnStarted | Steered, *, taken_back: bool) -> Iterator[Json]:
+    whose = _hermes(client=event.client, takenBack=taken_back)
     for item in event.content:
         yield {
             "sessionUpdate": "user_message_chunk",
@@ -412,7 +432,7 @@ def _resolved(event: ApprovalResolved | QuestionAnswered, label: str | None) -> 
         yield update | _hermes(resolvedBy=event.client, optionId=event.option_id)
 
 
-def _hermes(**members: str | None) -> Json:
+def _hermes(**members: str | bool | None) -> Json:
     """`_meta` with what the protocol has no member for; nothing when there is nothing to say."""
     known = {name: value for name, value in members.items() if value}
     return {"_meta": {"hermes": known}} if known else {}

@@ -92,6 +92,11 @@ class HeldProcess(Process, Protocol):
     """A command that the server itself holds at both ends; an editor's terminal is not one."""
 
     @property
+    def confined(self) -> bool:
+        """Whether it runs in the sandbox."""
+        ...
+
+    @property
     def takes_input(self) -> bool:
         """Whether something can be sent now: it has a terminal or an open pipe, and runs."""
         ...

@@ -35,10 +35,15 @@ PS_TIMEOUT = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """A command: `pid` is its shell, leader of session and group; `mark` the value of `MARK`."""
+    """A command: `pid` is its shell, leader of session and group; `mark` the value of `MARK`.
+
+    In a sandbox `pid` is what waits outside for its end, and `init` the first process inside, with which all
+    others end; it is 0 elsewhere.
+    """
 
     pid: int
     mark: str
+    init: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +62,15 @@ def end_tree(tree: Tree, grace: float = TERM_GRACE) -> None:
 
     Returns when they are gone.
     """
-    known = _descendants(tree, {tree.pid})
+    roots = {tree.pid, tree.init} if tree.init else {tree.pid}
+    known = _descendants(tree, roots)
     # The shell first: it would take the death of its child for an end like any other, and go on.
-    _signal(sorted(known, key=lambda pid: pid != tree.pid), signal.SIGTERM)
+    # What holds a sandbox is spared: its death would leave those inside no time to end by themselves.
+    _signal(sorted(known - roots if tree.init else known, key=lambda pid: pid != tree.pid), signal.SIGTERM)
     _wait_gone(known, grace)
     for _ in range(KILL_ROUNDS):
         # Parents that died no longer lead to their children: who was seen once stays known.
-        known = _descendants(tree, known | {tree.pid})
+        known = _descendants(tree, known | roots)
         if not known:
             return
         _signal(known, signal.SIGKILL)
@@ -75,6 +82,8 @@ def end_group(tree: Tree) -> int:
 
     A daemon that made a session of its own stays: that is what daemons do it for.
     """
+    if tree.init:
+        return _end_inside(tree)
     left = _same_group(tree)
     _signal(left, signal.SIGTERM)
     _wait_gone(left, TERM_GRACE)
@@ -86,9 +95,24 @@ def end_group(tree: Tree) -> int:
     return len(left)
 
 
+def _end_inside(tree: Tree) -> int:
+    """End what is left in a sandbox: nothing outlives its first process."""
+    left = _descendants(tree, {tree.init}) - {tree.init}
+    _signal(left, signal.SIGTERM)
+    _wait_gone(left, TERM_GRACE)
+    _signal([tree.init], signal.SIGKILL)
+    _wait_gone(left | {tree.init}, KILL_WAIT)
+    return len(left)
+
+
 def members(tree: Tree) -> set[int]:
     """All living processes of the command."""
     return _descendants(tree, {tree.pid})
+
+
+def inside_lives(tree: Tree) -> bool:
+    """Whether something is left in the sandbox of the command."""
+    return _lives(tree.init) if tree.init else group_lives(tree.pid)
 
 
 def group_lives(pid: int) -> bool:

@@ -22,15 +22,17 @@ CLOSED = -1
 _SCRIPT = f"""
 trap '' INT TERM HUP
 running=
-while read -r sign group mark; do
+while read -r sign group mark init; do
   kept=
-  for entry in $running; do [ "$entry" = "$group:$mark" ] || kept="$kept $entry"; done
+  for entry in $running; do [ "$entry" = "$group:$init:$mark" ] || kept="$kept $entry"; done
   running=$kept
-  [ "$sign" = + ] && running="$running $group:$mark"
+  [ "$sign" = + ] && running="$running $group:$init:$mark"
 done
 for entry in $running; do
-  kill -KILL -- "-${{entry%%:*}}"
-  for found in $(grep -slF "{MARK}=${{entry#*:}}" /proc/[0-9]*/environ); do
+  group=${{entry%%:*}} init=${{entry#*:}}
+  kill -KILL -- "-$group"
+  [ "${{init%%:*}}" = 0 ] || kill -KILL "${{init%%:*}}"
+  for found in $(grep -slF "{MARK}=${{entry##*:}}" /proc/[0-9]*/environ); do
     found=${{found#/proc/}}
     kill -KILL "${{found%/environ}}"
   done
@@ -87,7 +89,7 @@ class Guard:
 
     def _write(self, sign: str, tree: Tree) -> None:
         try:
-            os.write(self._pipe, f"{sign} {tree.pid} {tree.mark}\n".encode())
+            os.write(self._pipe, f"{sign} {tree.pid} {tree.mark} {tree.init}\n".encode())
         except OSError:
             # Closed by us, or stopped or killed by somebody: commands must run all the same.
             return

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from hermes_acp.policy.effects import Permit
+from hermes_acp.policy.sandbox import confinable
 from hermes_acp.workspace.execution.base import Execution, ExecutionError, Launch
 from hermes_acp.workspace.execution.machine import Machine
 from hermes_acp.workspace.execution.process import Child, LocalProcess
+from hermes_acp.workspace.execution.sandbox.sandbox import Backend, working
 
 WORKERS = 4
 """Threads that start and end commands: our own, so that a busy pool cannot delay a cancel."""
@@ -40,15 +42,21 @@ class LocalExecution:
     """Runs commands of all sessions, with the environment `env` or another one; belongs to one event loop.
 
     Long outputs are kept in the folder `logs`; without one, only as long as this lives. A command that
-    has been `quiet` for so many seconds is looked at whether it waits for input.
+    has been `quiet` for so many seconds is looked at whether it waits for input. `backend` finds the sandbox.
     """
 
     def __init__(
-        self, env: Mapping[str, str], logs: Path | None = None, *, quiet: float = PROMPT_QUIET
+        self,
+        env: Mapping[str, str],
+        logs: Path | None = None,
+        *,
+        quiet: float = PROMPT_QUIET,
+        backend: Callable[[], Backend | None] = working,
     ) -> None:
         self._env = {**env, **NON_INTERACTIVE}
         self._logs = logs
         self._quiet = quiet
+        self._backend = backend
         self._workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="commands")
         self._preparing = threading.Lock()
         self._machine: Machine | None = None
@@ -69,7 +77,7 @@ class LocalExecution:
         permit.check_command(launch.command)
         if self._closed:
             raise ExecutionError(CLOSING)
-        starting = asyncio.get_running_loop().run_in_executor(self._workers, self._spawn, launch, env)
+        starting = asyncio.get_running_loop().run_in_executor(self._workers, self._spawn, permit, launch, env)
         try:
             child = await asyncio.shield(starting)
         except asyncio.CancelledError:
@@ -82,6 +90,13 @@ class LocalExecution:
         process = LocalProcess(child, self._workers, self._ended)
         self._running.add(process)
         return process
+
+    async def confines(self, roots: tuple[str, ...]) -> bool:
+        """Whether a sandbox can keep commands to these folders here; the first time tries it out."""
+        if not confinable(roots, self._env.get("HOME", "")):
+            return False
+        # The probe runs programs, which must not wait behind commands.
+        return await asyncio.to_thread(self._backend) is not None
 
     async def aclose(self) -> None:
         """Kill everything that still runs; nothing can be started afterwards."""
@@ -116,11 +131,13 @@ class LocalExecution:
         if self._machine is not None:
             self._machine.guard.remove(child.tree)
 
-    def _spawn(self, launch: Launch, env: Mapping[str, str]) -> Child:
+    def _spawn(self, permit: Permit, launch: Launch, env: Mapping[str, str]) -> Child:
         with self._preparing:
             if self._machine is None:
-                self._machine = Machine.begin(self._env, self._logs, self._quiet, self._workers)
-        return self._machine.spawn(launch, env)
+                self._machine = Machine.begin(
+                    self._env, self._logs, self._quiet, self._workers, self._backend
+                )
+        return self._machine.spawn(launch, env, permit.confinement)
 
 
 class _Surrounded:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from pathlib import Path
 
-from hermes_acp.workspace.execution.redaction import BEGIN_KEY, END_KEY, redacted
+from hermes_acp.policy.secrets.lines import BEGIN_KEY, END_KEY, redacted
 
 SPILL_BYTES = 16_000
 """Output up to this is kept in memory only: the model reads all of it."""
@@ -42,7 +42,7 @@ SUFFIX = ".log"
 class CommandLog:
     """The log of one command; belongs to the loop, writes in `workers`."""
 
-    def __init__(self, path: Path, workers: Executor, secrets: tuple[bytes, ...] = ()) -> None:
+    def __init__(self, path: Path, workers: Executor, secrets: tuple[str, ...] = ()) -> None:
         self.problem = ""
         """Why the log is not complete; empty while it is."""
         self._path = path

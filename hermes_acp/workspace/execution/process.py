@@ -20,15 +20,16 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 
 from hermes_acp.events import ExitStatus
-from hermes_acp.policy.effects import Permit
+from hermes_acp.policy.effects import Permit, PermitMismatch
 from hermes_acp.workspace.execution.base import ExecutionError, Launch, Output, ShellLost, typed
-from hermes_acp.workspace.execution.descendants import Tree, end_group, end_tree, group_lives
+from hermes_acp.workspace.execution.descendants import Tree, end_group, end_tree, group_lives, inside_lives
 from hermes_acp.workspace.execution.ends import Ends
 from hermes_acp.workspace.execution.exits import watch_exit
 from hermes_acp.workspace.execution.keyboard import Keyboard
 from hermes_acp.workspace.execution.log import CommandLog
 from hermes_acp.workspace.execution.prompts import waits_for_input
 from hermes_acp.workspace.execution.reporting import Reporting
+from hermes_acp.workspace.execution.sandbox.sandbox import Cell
 from hermes_acp.workspace.execution.shell_state import ShellState
 from hermes_acp.workspace.execution.transcript import Backlog, Transcript
 
@@ -41,7 +42,7 @@ DRAIN_READS = 8
 LEFTOVER_GRACE = 0.1
 """Seconds after the shell's end for what it left behind (a `tee`, say) to finish by itself."""
 
-LEFTOVER_POLL = 0.01
+LEFTOVER_POLL = 0.003
 """Seconds between two looks at what a shell left behind."""
 
 BACKGROUND_POLL = 0.25
@@ -63,6 +64,8 @@ class Child:
     quiet: float
     """Seconds without output after which it may be waiting for somebody to type."""
     reporting: Reporting | None = None
+    cell: Cell | None = None
+    """The sandbox that it runs in."""
 
     def discard(self) -> None:
         """End it unread; blocks until it is gone."""
@@ -71,6 +74,8 @@ class Child:
         if self.reporting is not None:
             self.reporting.pipe.discard()
         self.shell.wait()
+        if self.cell is not None:
+            self.cell.leave()
 
 
 class LocalProcess:
@@ -90,6 +95,7 @@ class LocalProcess:
         self._status: ExitStatus | None = None
         self._pipe_open = True
         self._killed = False
+        self._leaving = False
         self._grace_until = 0.0
         self._quiet_since = self._loop.time()
         _make_readable(child.ends.output)
@@ -134,14 +140,14 @@ class LocalProcess:
         self._killed = True
         await asyncio.shield(self._loop.run_in_executor(self._workers, end_tree, self.tree))
         if self._child.shell.poll() is not None:
-            self._finish()
+            self._end()
         try:
             async with asyncio.timeout(REAP_TIMEOUT):
                 await self._ended.wait()
         except TimeoutError:
             # The kernel holds it in a call that cannot be interrupted; it dies when that returns,
             # and nobody has to wait for it.
-            self._finish()
+            self._end()
 
     async def release(self) -> None:
         """Kill it when it still runs; nothing else is held."""
@@ -158,6 +164,11 @@ class LocalProcess:
         return self._child.log.problem
 
     @property
+    def confined(self) -> bool:
+        """Whether it runs in the sandbox."""
+        return self._child.cell is not None
+
+    @property
     def takes_input(self) -> bool:
         """Whether something can be sent now."""
         return self._status is None and self._keyboard is not None and self._keyboard.open
@@ -165,6 +176,8 @@ class LocalProcess:
     async def send(self, permit: Permit, text: str) -> None:
         """Type `text`. Raises `ExecutionError` when the command does not take it."""
         permit.check_command(typed(self._child.launch.command, text))
+        if permit.confinement is not None and not self.confined:
+            raise PermitMismatch("no permit to type outside the sandbox")
         if self._keyboard is None or self._status is not None:
             raise ExecutionError("The command takes no input: it has ended, or was started without any.")
         self._quiet_since = self._loop.time()
@@ -257,8 +270,16 @@ class LocalProcess:
     def _settle(self) -> None:
         """The shell has ended: finish, or wait for what it left behind, within the grace."""
         self._drain()
-        if self._killed or not (self._pipe_open or group_lives(self.tree.pid)):
-            self._finish()
+        if self._child.cell is None:
+            self._settled(others=group_lives(self.tree.pid))
+        else:
+            # This reads files of the system.
+            look = self._loop.run_in_executor(self._workers, inside_lives, self.tree)
+            look.add_done_callback(lambda look: self._settled(others=look.result()))
+
+    def _settled(self, *, others: bool) -> None:
+        if self._killed or not (self._pipe_open or others):
+            self._end()
         elif self._child.launch.background:
             self._loop.call_later(BACKGROUND_POLL, self._settle)
         elif self._loop.time() < self._grace_until:
@@ -271,7 +292,25 @@ class LocalProcess:
         self._drain()
         if (count := ending.result()) and self._status is None:
             self._receive(f"\n[{count} process(es) that the command had left running were ended]\n")
-        self._finish()
+        self._end()
+
+    def _end(self) -> None:
+        """All has ended: leave the sandbox, if there is one, and finish."""
+        if self._leaving:
+            return
+        self._leaving = True
+        if self._child.cell is None:
+            self._finish()
+            return
+        self._drain()
+        self._loop.run_in_executor(self._workers, self._child.cell.leave).add_done_callback(self._left_cell)
+
+    def _left_cell(self, leaving: asyncio.Future[str]) -> None:
+        try:
+            if said := leaving.result():
+                self._receive(f"\n[sandbox: {said}]\n")
+        finally:
+            self._finish()
 
     def _finish(self) -> None:
         if self._status is not None:

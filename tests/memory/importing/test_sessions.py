@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from hermes_acp.content import TextBlock
 from hermes_acp.events import (
     Durable,
     MessageCompleted,
     SessionStarted,
-    TextBlock,
     ToolCallFinished,
     ToolCallStarted,
     TurnEnded,

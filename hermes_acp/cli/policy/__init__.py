@@ -1,0 +1,1 @@
+"""The command `policy`: rules, verdicts on commands, suspicious places and secrets in texts."""

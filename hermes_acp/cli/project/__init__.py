@@ -1,0 +1,1 @@
+"""`hermes-editor project`: what is known of projects."""

@@ -1,0 +1,87 @@
+"""Taking changes back: the facts become what they would be had the change never been made. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
+from typing import TypeVar
+
+from hermes_acp.memory.facts.changes import Edit, edits
+from hermes_acp.memory.facts.fact import Fact
+
+T = TypeVar("T")
+
+
+def revert(change: Iterable[Edit], facts: Mapping[str, Fact]) -> tuple[Edit, ...]:
+    """What to do to the facts so that nothing of the change is left, nor of what was derived from it.
+
+    What later changes did to the same facts stays.
+    """
+    after = dict(facts)
+    touched: set[str] = set()
+    since: dict[str, float] = {}
+    for edit in change:
+        fact_id = edit.after.id
+        if (current := after.get(fact_id)) is None:
+            continue
+        if edit.before is None:
+            after[fact_id] = replace(current, status="retracted")
+            touched.add(fact_id)
+            continue
+        after[fact_id] = _merged(edit.before, edit.after, current)
+        if edit.before.text != edit.after.text:
+            since[fact_id] = edit.after.updated
+    for fact_id in derived(after, touched, since):
+        after[fact_id] = replace(after[fact_id], status="retracted")
+    return edits(facts, after)
+
+
+def forget(fact_id: str, facts: Mapping[str, Fact]) -> tuple[frozenset[str], tuple[Edit, ...]]:
+    """What goes with a fact, itself included, and what that changes in those that stay."""
+    gone = frozenset((fact_id, *derived(facts, (fact_id,))))
+    left = {key: fact for key, fact in facts.items() if key not in gone}
+    return gone, edits(facts, left)
+
+
+def derived(
+    facts: Mapping[str, Fact], sources: Collection[str], since: Mapping[str, float] | None = None
+) -> frozenset[str]:
+    """The facts that come from the sources, directly or not; of those in `since`, the later ones only."""
+    found: set[str] = set()
+    origins = set(sources)
+    late = since or {}
+    while True:
+        new = {
+            fact.id
+            for fact in facts.values()
+            if fact.id not in found
+            and any(
+                link in origins or (link in late and fact.created >= late[link]) for link in fact.derived_from
+            )
+        }
+        if not new:
+            return frozenset(found)
+        found |= new
+        origins |= new
+
+
+def _merged(before: Fact, after: Fact, current: Fact) -> Fact:
+    """The current fact, with each member that still is as the change left it as it was before."""
+    return replace(
+        current,
+        kind=_pick(before.kind, after.kind, current.kind),
+        scope=_pick(before.scope, after.scope, current.scope),
+        text=_pick(before.text, after.text, current.text),
+        updated=_pick(before.updated, after.updated, current.updated),
+        key=_pick(before.key, after.key, current.key),
+        status=_pick(before.status, after.status, current.status),
+        author=_pick(before.author, after.author, current.author),
+        confidence=_pick(before.confidence, after.confidence, current.confidence),
+        supersedes=_pick(before.supersedes, after.supersedes, current.supersedes),
+        derived_from=_pick(before.derived_from, after.derived_from, current.derived_from),
+        evidence=_pick(before.evidence, after.evidence, current.evidence),
+    )
+
+
+def _pick(before: T, after: T, current: T) -> T:
+    return before if current == after else current

@@ -1,0 +1,1 @@
+"""Commands that can change the workspace and nothing else."""

@@ -1,0 +1,1 @@
+"""The git repositories that facts are kept in: written by streams, read as objects, shown as worktrees."""
