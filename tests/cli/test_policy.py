@@ -264,11 +264,12 @@ def test_rules_in_files_are_listed_and_wrong_ones_are_complained_about(
     assert capsys.readouterr().out.startswith("deny (mode full): A rule in ")
 
 
-def test_many_commands_are_tested_with_rules_where_they_are_wanted(
+def test_many_commands_are_tested_with_rules_and_in_modes_where_they_are_wanted(
     place: Place, capsys: Captured, tmp_path: Path
 ) -> None:
     file = tmp_path / "commands.jsonl"
     file.write_text(json.dumps({"id": 1, "command": "pytest -q"}))
-    for words, verdict in (((), "ask"), (("--rules",), "allow")):
+    modes = ((("--mode", "plan"), "deny"), (("--mode", "full"), "allow"))
+    for words, verdict in (((), "ask"), (("--rules",), "allow"), *modes):
         assert place.run("test", "--jsonl", str(file), "--cwd", place.project, *words) == 0
         assert json.loads(capsys.readouterr().out)["verdict"] == verdict

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from hermes_acp.policy import gate
 from hermes_acp.policy.commands import Judgement, Place, classify
+from hermes_acp.policy.effects import Effect
 
 FOLDER = Path(__file__).parents[3] / "shared" / "corpora"
 PLACE = Place("/nowhere/work", ("/nowhere/work",))
@@ -72,6 +74,24 @@ def test_the_figures_are_printed(corpora: dict[str, Measured], capsys: pytest.Ca
         seconds = sorted(second for measured in corpora.values() for second in measured.seconds)
         p50, p99 = (seconds[len(seconds) * part // 100] * 1e3 for part in (50, 99))
         print(f"processor time of one verdict: p50 {p50:.2f} ms, p99 {p99:.2f} ms")
+
+
+def test_with_a_sandbox_the_commands_of_developers_run_unasked(capsys: pytest.CaptureFixture[str]) -> None:
+    counts: dict[str, Counter[str]] = {}
+    for label, text in rows("tldr"):
+        effect = Effect("execute", text, command=text, cwd=PLACE.cwd)
+        verdict = gate.judge(effect, "auto", (), PLACE.roots)
+        where = "sandbox" if verdict.confined else "outside"
+        counts.setdefault(label, Counter())[where if verdict.decision == "allow" else "asked"] += 1
+    with capsys.disabled():
+        print(f"\n{'mode auto':36}{'rows':>6}{'outside':>9}{'sandbox':>9}{'asked':>7}")
+        for label, found in sorted(counts.items()):
+            row = f"{found.total():6}{found['outside']:9}{found['sandbox']:9}{found['asked']:7}"
+            print(f"{'tldr':14}{label:22}{row}")
+    for label in ("dev", "read_only"):
+        assert counts[label]["asked"] <= counts[label].total() * 0.1
+    # Outside runs what mode `ask` would run as well, and nothing else.
+    assert counts["admin_or_destructive"]["outside"] <= counts["admin_or_destructive"].total() * 0.01
 
 
 @pytest.mark.parametrize("label", ["exec", "net_exec", "write", "exfil", "download", "read"])

@@ -45,7 +45,8 @@ async def run(places: Places, cwd: str, args: argparse.Namespace) -> int:
     """Explain a command. Raises `config.ConfigError`."""
     mode = args.mode or config.settings(places.env, places.paths.config_file).mode
     rules = await places.rules(cwd)
-    explained = await asyncio.to_thread(_explained, args.command, cwd, mode, rules)
+    held = await asyncio.to_thread(places.mode, mode, cwd)
+    explained = await asyncio.to_thread(_explained, args.command, cwd, held, rules)
     print(json.dumps(_fields(explained), indent=2) if args.json else _text(explained))
     return 0
 

@@ -9,10 +9,13 @@ from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 
 from hermes_acp import config
+from hermes_acp.policy.effects import Mode
 from hermes_acp.policy.rules import Rule
+from hermes_acp.policy.sandbox import confinable
 from hermes_acp.policy.written import Where, Written, written
 from hermes_acp.storage.database import Database
 from hermes_acp.storage.rules import Rules
+from hermes_acp.workspace.execution.sandbox.sandbox import working
 from hermes_acp.workspace.project import find_project
 
 
@@ -49,6 +52,11 @@ class Places:
         """The rules that stand in files."""
         where = Where(str(self.paths.config_file), self.home, (cwd,), project)
         return await asyncio.to_thread(written, where)
+
+    def mode(self, mode: Mode, cwd: str) -> Mode:
+        """The mode as it works in a folder: `auto` asks where no sandbox can hold commands. Blocks."""
+        held = mode != "auto" or (confinable((cwd,), self.home) and working() is not None)
+        return mode if held else "accept_edits"
 
     @property
     def home(self) -> str:

@@ -7,13 +7,14 @@ import asyncio
 import functools
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from hermes_acp.cli.command import SUCCESS, Subparsers
-from hermes_acp.cli.policy.explain import effects_fields
+from hermes_acp.cli.policy.explain import MODES, effects_fields
 from hermes_acp.cli.policy.lines import BadLineError, Fields, answer
 from hermes_acp.cli.policy.places import Places
 from hermes_acp.policy.commands import Place, classify
-from hermes_acp.policy.effects import Effect
+from hermes_acp.policy.effects import Effect, Mode
 from hermes_acp.policy.gate import judge
 from hermes_acp.policy.rules import Rule
 
@@ -26,10 +27,21 @@ FOLDERS = 256
 _HELP = 'lines like {"id": 1, "command": "ls", "cwd": "/project"}; - is standard input'
 
 
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What commands in a folder are judged by."""
+
+    mode: Mode
+    rules: tuple[Rule, ...]
+
+
 def register(actions: Subparsers) -> None:
     """Add the action to those of `policy`."""
-    test = actions.add_parser("test", help="the verdicts on many commands, in mode ask and without rules")
+    test = actions.add_parser(
+        "test", help="the verdicts on many commands; normally in mode ask and without rules"
+    )
     test.add_argument("--jsonl", dest="subject", metavar="FILE", required=True, help=_HELP)
+    test.add_argument("--mode", choices=MODES, default="ask", help="the mode (default: ask)")
     test.add_argument("--rules", action="store_true", help="with the rules of the projects of the folders")
     test.add_argument("--cwd", metavar="DIR", default=argparse.SUPPRESS, help="for lines without a cwd")
 
@@ -38,14 +50,14 @@ def run(places: Places, cwd: str, args: argparse.Namespace) -> int:
     """One answer for each line, in the order of the lines; a bad line does not end it."""
 
     @functools.lru_cache(maxsize=FOLDERS)
-    def rules(root: str) -> tuple[Rule, ...]:
-        return tuple(asyncio.run(places.rules(root)))
+    def terms(root: str) -> Terms:
+        rules = tuple(asyncio.run(places.rules(root))) if args.rules else ()
+        return Terms(places.mode(args.mode, root), rules)
 
-    reply = functools.partial(_tested, cwd, rules if args.rules else None)
-    return answer(args.subject, LINE_BYTES, reply, bad=SUCCESS)
+    return answer(args.subject, LINE_BYTES, functools.partial(_tested, cwd, terms), bad=SUCCESS)
 
 
-def _tested(cwd: str, rules: Callable[[str], tuple[Rule, ...]] | None, fields: Fields) -> Fields:
+def _tested(cwd: str, terms: Callable[[str], Terms], fields: Fields) -> Fields:
     command, place = fields.get("command"), fields.get("cwd", cwd)
     try:
         # One path for both, so that a folder that does not exist is a workspace as well.
@@ -54,10 +66,7 @@ def _tested(cwd: str, rules: Callable[[str], tuple[Rule, ...]] | None, fields: F
         root = ""
     if not isinstance(command, str) or not root:
         raise BadLineError("`command` has to be a text, and `cwd` a path")
-    judgement = classify(command, Place(root, (root,)))
-    said: tuple[str, str] = (judgement.decision, judgement.reason)
-    if rules is not None:
-        effect = Effect("execute", command, command=command, cwd=root)
-        verdict = judge(effect, "ask", rules(root), (root,))
-        said = (verdict.decision, verdict.reason)
-    return {"verdict": said[0], "reason": said[1], "effects": effects_fields(judgement.effects)}
+    effects = effects_fields(classify(command, Place(root, (root,))).effects)
+    effect, valid = Effect("execute", command, command=command, cwd=root), terms(root)
+    verdict = judge(effect, valid.mode, valid.rules, (root,))
+    return {"verdict": verdict.decision, "reason": verdict.reason, "effects": effects}
