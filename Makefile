@@ -42,7 +42,7 @@ demo: $(READY)
 	@$(BIN)/hermes-editor demo
 
 test: $(READY)
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --dist loadfile
 
 # What runs inside one process; the other folders start programs.
 UNIT := tests/agent tests/llm tests/memory tests/policy tests/server tests/storage tests/test_sizes.py

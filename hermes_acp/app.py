@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from hermes_acp import config, folders
+from hermes_acp.agent.memory.remembering import Remembering
+from hermes_acp.agent.memory.shared import SharedMemory
 from hermes_acp.agent.origins import Origin, Origins
 from hermes_acp.agent.sessions import Opening, Sessions, Shared, Stores
 from hermes_acp.agent.turn import Place
@@ -40,16 +42,20 @@ from hermes_acp.storage.sessions import SessionRow, SessionTable
 from hermes_acp.tools.base import SessionTools
 from hermes_acp.tools.mcp_tools import McpSource
 from hermes_acp.workspace.execution.local import LocalExecution
+from hermes_acp.workspace.registry import Registry
 
 if TYPE_CHECKING:
     from hermes_acp.agent.checkpointing import Checkpointing
     from hermes_acp.agent.isolation import Isolation
     from hermes_acp.agent.trust import Trusting
+    from hermes_acp.storage.recall_index import RecallIndex
 
 T = TypeVar("T")
 
 SWITCH_INTERVAL = 0.0005
 """Seconds after which a busy thread lets another one go on: the journal's must not wait for long."""
+INDEX_DELAY = 20.0
+"""Seconds before the server looks for the first time for what recall does not know yet."""
 BAD_CONFIGURATION = 2
 """The exit code when the settings cannot be used."""
 CANNOT_LISTEN = 1
@@ -82,13 +88,16 @@ async def running(env: Mapping[str, str]) -> AsyncGenerator[Server, None]:
     database = Database(places.database, repair=True, claim=owner.claim)
     execution = LocalExecution(config.child_environment(env), places.state / "commands")
     protected = _protected(places)
+    memory = SharedMemory(places, database, config.child_environment(env))
 
-    async def tools(opening: Opening, place: Place) -> SessionTools:
+    async def tools(opening: Opening, place: Place, remembering: Remembering) -> SessionTools:
         # Their parameter classes take time to build, which no answer should wait for.
         families = await asyncio.to_thread(import_module, "hermes_acp.tools.toolset")
         origin, servers = opening.origin, opening.mcp_servers
         source = McpSource(servers, place.cwd, origin.env, place.roots) if servers else None
-        return cast("SessionTools", families.Toolset(source, origin.settings.command_timeout, origin.env))
+        history = families.History(database, places.projects)
+        timeout, notebook = origin.settings.command_timeout, remembering.notebook
+        return cast("SessionTools", families.Toolset(source, timeout, origin.env, history, notebook))
 
     async def isolation(origin: Origin) -> Isolation:
         # Few sessions want it, and git's side of it takes a while to import.
@@ -112,13 +121,7 @@ async def running(env: Mapping[str, str]) -> AsyncGenerator[Server, None]:
 
     sessions = Sessions(
         Shared(
-            stores=Stores(
-                table=SessionTable(database),
-                journal=Journal(database),
-                rules=Rules(database),
-                claims=Claims(places.claims),
-                forget_files=forget_files,
-            ),
+            stores=_stores(database, places, forget_files, memory),
             execution=execution,
             tools=tools,
             protected=protected,
@@ -134,16 +137,44 @@ async def running(env: Mapping[str, str]) -> AsyncGenerator[Server, None]:
         async with asyncio.TaskGroup() as group:
             living = group.create_task(sessions.run())
             copying = group.create_task(backup.daily(places.database, database.doubt))
+            indexing = group.create_task(_keep_index(database))
+            learning = group.create_task(memory.run())
             try:
                 yield Server(sessions, origins, owner)
             finally:
-                living.cancel()
-                copying.cancel()
+                for task in (living, copying, indexing, learning):
+                    task.cancel()
     finally:
+        memory.close()
         await execution.aclose()
         await origins.aclose()
         await database.close()
         await asyncio.to_thread(owner.release)
+
+
+def _stores(
+    database: Database,
+    places: config.Paths,
+    forget_files: Callable[[SessionRow], Awaitable[None]],
+    memory: SharedMemory,
+) -> Stores:
+    return Stores(
+        table=SessionTable(database),
+        journal=Journal(database),
+        rules=Rules(database),
+        claims=Claims(places.claims),
+        registry=Registry(places.projects),
+        forget_files=forget_files,
+        memory=memory,
+    )
+
+
+async def _keep_index(database: Database) -> None:
+    """Have what is said found by recall, until cancelled; `RecallIndex.keep` says how."""
+    # Whoever starts us waits for other things.
+    await asyncio.sleep(INDEX_DELAY)
+    module = await asyncio.to_thread(import_module, "hermes_acp.storage.recall_index")
+    await cast("RecallIndex", module.RecallIndex(database)).keep()
 
 
 # --- one window, one server ----------------------------------------------------------------------

@@ -77,6 +77,8 @@ class Settings(BaseModel):
     model: str = ""
     model_base_url: str = ""
     models: tuple[str, ...] = ()
+    memory_model: str = ""
+    """A cheap model that words what a turn has taught; empty: the user's own words are kept."""
     effort: Literal["default", "none", "low", "medium", "high"] = "default"
     mode: Literal["ask", "plan", "accept_edits", "auto", "full"] = "ask"
     sandbox_network: bool = False

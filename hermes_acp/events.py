@@ -118,6 +118,20 @@ ToolOutcome: TypeAlias = Literal["completed", "failed", "refused", "cancelled", 
 """`unknown`: the server died while the tool ran; nobody knows what it did, and it is not re-run."""
 
 
+FactStatus: TypeAlias = Literal["proposed", "active", "superseded", "retracted"]
+
+
+@dataclass(frozen=True, slots=True)
+class FactNote:
+    """A fact as it was told of; `why` says for what reason, empty where nobody asks."""
+
+    fact_id: str
+    kind: str
+    status: FactStatus
+    text: str
+    why: str = ""
+
+
 # --- durable events ------------------------------------------------------------------------------
 
 
@@ -293,6 +307,29 @@ class Rewound:
     count: int
     direction: Literal["undo", "redo"]
     type: Literal["rewound"] = "rewound"
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryChanged:
+    """Facts were learned, changed or taken back; `by` whom: the agent's tool, what it thought after a turn,
+    or the user."""
+
+    change_id: str
+    facts: tuple[FactNote, ...]
+    by: Literal["agent", "reflection", "user"]
+    type: Literal["memory_changed"] = "memory_changed"
+
+
+@dataclass(frozen=True, slots=True)
+class FactsShown:
+    """The model sees these facts: in its instructions, since the `start`, or because they fit a `turn`.
+
+    Those of the start have no text here: the history of the memory has it.
+    """
+
+    facts: tuple[FactNote, ...]
+    moment: Literal["start", "turn"]
+    type: Literal["facts_shown"] = "facts_shown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -476,6 +513,8 @@ Durable: TypeAlias = (
     | CheckpointTaken
     | CheckpointMissed
     | Rewound
+    | MemoryChanged
+    | FactsShown
     | UsageUpdated
     | TurnEnded
 )

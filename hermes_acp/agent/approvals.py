@@ -27,7 +27,7 @@ from hermes_acp.events import (
 from hermes_acp.ops import Answer
 from hermes_acp.policy.effects import Effect, Mode, Permit, Refused
 from hermes_acp.policy.gate import changes_files, judge
-from hermes_acp.policy.rules import Origin, Rule, Verdict, choices, learn
+from hermes_acp.policy.rules.rules import Origin, Rule, Verdict, choices, learn
 from hermes_acp.policy.sandbox import Confinement
 from hermes_acp.storage.rules import Rules
 

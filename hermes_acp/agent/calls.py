@@ -56,6 +56,11 @@ class CallContext:
     stream: Stream
 
     @property
+    def session_id(self) -> str:
+        """The session."""
+        return self.turn.hub.session_id
+
+    @property
     def cwd(self) -> str:
         """The session's working directory."""
         return self.turn.place.cwd

@@ -22,6 +22,11 @@ COMMANDS = (
     Command("apply", "Bring the session's changes into your own files, wholly or not at all"),
     Command("merge", "Commit the session's changes and merge its branch into yours", "message (optional)"),
     Command("discard", "Remove the session's worktree; for 30 days it can be recovered"),
+    Command(
+        "memory",
+        "Show what is remembered here, why, and what the agent proposes",
+        "review | why ID | revert ID | forget ID",
+    ),
     Command("tools", "List the tools that the agent can use"),
     Command("usage", "Show how full the context is and what the session cost"),
     Command("help", "List these commands, and what `@diff` and the like stand for in a prompt"),
@@ -46,6 +51,10 @@ class Owner(Protocol):
 
     async def rewind(self, command: str, rest: str) -> str:
         """Take turns back, or bring them back: what was done, or why it was not."""
+        ...
+
+    async def remember(self, rest: str) -> str:
+        """Do what `/memory` says: what was done, or why it was not."""
         ...
 
     async def review(self, command: str, rest: str) -> str:
@@ -88,6 +97,8 @@ async def answer(owner: Owner, command: Invocation) -> str | None:
             return await _title(owner, command.rest)
         case "undo" | "redo" | "rewind":
             return await owner.rewind(command.name, command.rest)
+        case "memory":
+            return await owner.remember(command.rest)
         case "diff" | "apply" | "merge" | "discard":
             return await owner.review(command.name, command.rest)
         case "help":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import cast
@@ -25,11 +25,13 @@ class Surroundings:
     date: str
     git: str
     instructions: Instructions | None = None
+    memory: str = ""
 
     def without_secrets(self, masks: Masks) -> Surroundings:
         """The same with marks in place of secrets; for a thread."""
         found = self.instructions.without_secrets(masks) if self.instructions is not None else None
-        return replace(self, git=masks.hide(self.git), instructions=found)
+        memory = masks.hide(self.memory)
+        return replace(self, git=masks.hide(self.git), instructions=found, memory=memory)
 
     def system(self, mode: str) -> str:
         """The system prompt in this mode."""
@@ -44,12 +46,25 @@ class Surroundings:
             mode=mode,
             mode_text=prompts.render(f"mode_{mode}").strip(),
             instructions=self.instructions.said() if self.instructions is not None else "",
+            memory=self.memory,
         ).strip()
 
 
-async def survey(cwd: str, roots: tuple[str, ...], env: Mapping[str, str]) -> Surroundings:
-    """Look around: git state and the project's instruction files."""
+async def survey(
+    cwd: str,
+    roots: tuple[str, ...],
+    env: Mapping[str, str],
+    remembered: Callable[[str], Awaitable[str]],
+) -> Surroundings:
+    """Look around: git state, the project's instruction files, and what is `remembered` of the folder."""
     await asyncio.to_thread(prompts.load)
+    async with asyncio.TaskGroup() as group:
+        seen = group.create_task(_seen(cwd, roots, env))
+        memory = await remembered(cwd)
+    return replace(seen.result(), memory=memory)
+
+
+async def _seen(cwd: str, roots: tuple[str, ...], env: Mapping[str, str]) -> Surroundings:
     place = await project.find_project(cwd)
     state = await project.git_state(place.root, env)
     more = await _habits(cwd, env) if state else ""

@@ -9,6 +9,7 @@ from hermes_acp.content import TextBlock
 from hermes_acp.events import (
     ContextCompacted,
     Event,
+    FactsShown,
     MessageCompleted,
     Rewound,
     Steered,
@@ -23,6 +24,10 @@ CHARACTERS_PER_TOKEN = 4
 """The usual estimate where nobody counted tokens."""
 NO_RESULT = "This call did not run."
 SUMMARY = "The conversation so far was summarised to save space:\n\n"
+REMEMBERED = (
+    "[From the memory of earlier sessions, offered because it may fit. It is background, may be outdated, "
+    "and is no message of the user.]"
+)
 NOTES = {
     "cancelled": "[The user stopped the turn above.]",
     "interrupted": "[The turn above broke off because the server stopped.]",
@@ -80,6 +85,8 @@ class Conversation:
                 self._aside = not isinstance(event, TurnEnded)
             case Steered():
                 self._messages.append(UserMessage(event.content))
+            case FactsShown(moment="turn"):
+                self._messages.append(UserMessage((TextBlock(_remembered(event)),)))
             case MessageCompleted():
                 self._add_answer(event)
             case ToolCallFinished():
@@ -151,3 +158,9 @@ class Conversation:
         elif note := NOTES.get(event.stop_reason):
             self._messages.append(UserMessage((TextBlock(note),)))
         self._slots.clear()
+
+
+def _remembered(shown: FactsShown) -> str:
+    """Facts that fit a turn, as the model reads them."""
+    lines = (f"- {' '.join(fact.text.split())} ({fact.kind}; {fact.why})" for fact in shown.facts)
+    return "\n".join((REMEMBERED, *lines))

@@ -7,22 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from hermes_acp.agent.options import BadOption
 from hermes_acp.storage.sessions import SessionRow
-from hermes_acp.workspace import (
-    apply,
-    discarded,
-    identity,
-    landing,
-    project,
-    review,
-    worktrees,
-    worktrees_spare,
-)
+from hermes_acp.workspace import apply, discarded, identity, landing, project, review
 from hermes_acp.workspace.apply import Applied
 from hermes_acp.workspace.discarded import Discarded
 from hermes_acp.workspace.landing import Landed
@@ -30,7 +22,8 @@ from hermes_acp.workspace.locations import printable
 from hermes_acp.workspace.merging import Conflict
 from hermes_acp.workspace.registry import Registry
 from hermes_acp.workspace.review import Change, Changes
-from hermes_acp.workspace.worktrees import Place, Worktree, WorktreeError
+from hermes_acp.workspace.worktrees import spare, worktrees
+from hermes_acp.workspace.worktrees.worktrees import Place, Worktree, WorktreeError
 
 DIFF_CHARS = 60_000
 """More of a diff is not shown: the files are still named."""
@@ -81,6 +74,8 @@ class Isolation:
         """Keep everybody from removing the worktree of a session that is open."""
         try:
             place, worktree = await self._worktree(row)
+            if await asyncio.to_thread(_astray, worktree.path):
+                await worktrees.repair(place)
             if worktree.locked != holder(row.session_id):
                 await worktrees.lock(place, worktree, holder(row.session_id))
         except WorktreeError as error:
@@ -111,7 +106,7 @@ class Isolation:
     async def prepare(self, row: SessionRow) -> None:
         """In the background: make the next worktree of a large repository quick to enter."""
         try:
-            await worktrees_spare.prepare(await self._place(row))
+            await spare.prepare(await self._place(row))
         except WorktreeError as error:
             logger.info("%s", error)
 
@@ -149,6 +144,15 @@ def holder(session_id: str) -> str:
     return f"{HOLDER}{session_id}"
 
 
+def _astray(worktree: str) -> bool:
+    """Whether a worktree is there, and knows no longer where its repository is: that was moved."""
+    try:
+        target = Path(worktree, ".git").read_bytes().removeprefix(b"gitdir:").strip()
+        return not Path(os.fsdecode(target)).is_dir()
+    except OSError:
+        return False
+
+
 # --- what is said about it -----------------------------------------------------------------------
 
 
@@ -156,7 +160,7 @@ def of_changes(worktree: Worktree, changes: Changes) -> str:
     """What a worktree has beyond its beginning."""
     if not changes.files:
         return f"Nothing was changed on `{worktree.branch}` yet."
-    diff = "".join(change.diff or "" for change in changes.files)
+    diff = "".join(change.diff or "" for change in changes.files).rstrip("\n")
     cut = f"\n… {len(diff) - DIFF_CHARS:,} characters more" if len(diff) > DIFF_CHARS else ""
     left_out = "".join(f"\n- `{path}` is left out" for path in changes.left_out)
     return (

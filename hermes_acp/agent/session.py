@@ -7,7 +7,7 @@ import contextlib
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -18,12 +18,13 @@ from hermes_acp.agent.approvals import Approvals, Question
 from hermes_acp.agent.conversation import Conversation
 from hermes_acp.agent.history import History, title_of
 from hermes_acp.agent.hub import Hub
+from hermes_acp.agent.memory.remembering import Remembering
 from hermes_acp.agent.models import Models
 from hermes_acp.agent.options import FULL_MODE, ISOLATIONS, BadOption, Choices
-from hermes_acp.agent.origins import Origin
 from hermes_acp.agent.recovery import closing_events
 from hermes_acp.agent.screening import Screening
-from hermes_acp.agent.turn import Place, Prepared, Turn
+from hermes_acp.agent.services import Services
+from hermes_acp.agent.turn import Place, Prepared, Turn, workplace
 from hermes_acp.agent.turn_files import NotRecorded, Recording
 from hermes_acp.agent.windows import Windows
 from hermes_acp.content import TextBlock
@@ -52,14 +53,10 @@ from hermes_acp.policy.effects import Mode
 from hermes_acp.policy.masking import Masks
 from hermes_acp.policy.paths import inside
 from hermes_acp.storage.database import StorageError
-from hermes_acp.storage.journal import Journal
-from hermes_acp.storage.sessions import SessionRow, SessionTable
+from hermes_acp.storage.sessions import SessionRow
 from hermes_acp.tools.base import SessionTools
-from hermes_acp.workspace.documents import Documents
 
 if TYPE_CHECKING:
-    from hermes_acp.agent.checkpointing import Checkpointing
-    from hermes_acp.agent.isolation import Isolation
     from hermes_acp.agent.trust import Trusting
 
 QUEUE_BOUND = 32
@@ -81,19 +78,6 @@ class TooMany(Exception):
     """A queue of the session is full; `str()` says which and what to do."""
 
 
-@dataclass(frozen=True, slots=True)
-class Services:
-    """What a session needs beside its place."""
-
-    journal: Journal
-    table: SessionTable
-    origin: Origin
-    windows: Windows
-    isolation: Callable[[], Awaitable[Isolation]]
-    checkpointing: Callable[[], Awaitable[Checkpointing]]
-    trusting: Callable[[], Awaitable[Trusting]]
-
-
 class Session:
     """One conversation. `run` must be running for anything to happen."""
 
@@ -102,7 +86,7 @@ class Session:
         row: SessionRow,
         services: Services,
         place: Place,
-        tools: Callable[[Place], Awaitable[SessionTools]],
+        tools: Callable[[Place, Remembering], Awaitable[SessionTools]],
         hub: Hub,
         approvals: Approvals,
     ) -> None:
@@ -142,7 +126,9 @@ class Session:
         self._choosing = asyncio.Lock()
         self._told_mode = ""
         self._tasks = asyncio.TaskGroup()
-        self._recording = Recording(row.session_id, services.checkpointing, self._tasks.create_task)
+        spawn = self._tasks.create_task
+        self._recording = Recording(row.session_id, services.checkpointing, spawn)
+        self._memory = Remembering(services.memory, self._tell, spawn, hub.last_seq)
 
     @property
     def session_id(self) -> str:
@@ -218,6 +204,10 @@ class Session:
             await self._choose(replace(self.choices, isolation="in_place"))
         return said
 
+    async def remember(self, rest: str) -> str:
+        """Do what `/memory` says: what was done, or why it was not."""
+        return await self._memory.command(self.place.cwd, rest, self._approvals, self.hub.flush)
+
     async def rewind(self, command: str, rest: str) -> str:
         """Do what `/undo`, `/redo` or `/rewind` says: what was done, or why it was not."""
         assert self._running is not None
@@ -281,13 +271,14 @@ class Session:
                 await self._needed.wait()
         if self.row.isolation == "worktree":
             await (await self._services.isolation()).hold(self.row)
-        tools = await self._open_tools(self.place)
+        tools = await self._open_tools(self.place, self._memory)
         self._helpers = [
             self._tasks.create_task(tools.run()),
             self._tasks.create_task(self._report_problems(tools)),
         ]
         try:
-            around = await context.survey(self.place.cwd, self.place.roots, self._services.origin.env)
+            cwd, env = self.place.cwd, self._services.origin.env
+            around = await context.survey(cwd, self.place.roots, env, self._memory.page)
         except BaseException:
             await tools.aclose()
             raise
@@ -302,6 +293,7 @@ class Session:
         self._cancel(None, self.farewell.client)
         if self._task is not None:
             await asyncio.wait([self._task])
+        await self._memory.stop()
         await self._recording.stop()
         await self._put_tools_away()
         await self._leave_worktree()
@@ -354,6 +346,7 @@ class Session:
             # No answer and no cancel waits for what is recorded now; the next turn does.
             self._recording.end()
             await self.hub.flush()
+            self._memory.reflect(self.place.cwd, self.hub.committed)
             self._steering.clear()
         except StorageError as error:
             logger.error("session %s: %s", self.session_id, error)
@@ -425,6 +418,7 @@ class Session:
         if command is not None:
             return await commands.run(turn, command)
         await mentions.read(turn, prompt, self._services.origin.env)
+        await self._memory.offer(turn, prompt.content)
         reason = await loop.run(turn)
         if self._trusting is not None:
             await self._trusting.edited(turn)
@@ -497,6 +491,10 @@ class Session:
 
     def _publish(self, event: Event, turn_id: str) -> None:
         self._conversation.apply(self.hub.publish(event, turn_id))
+
+    def _tell(self, event: Event) -> None:
+        """Publish something that belongs to the running turn, if there is one."""
+        self._publish(event, self._running or "")
 
     def _publish_of(self, turn_id: str, event: Event) -> None:
         """Publish something of a turn, or behind it once it has ended."""
@@ -578,12 +576,6 @@ class Session:
         self._approvals.mode = cast("Mode", choices.mode)
         self._tell_mode()
         self.hub.publish(OptionsChanged(self.options()))
-
-
-def workplace(row: SessionRow, roots: tuple[str, ...], windows: Windows) -> Place:
-    """Where a session works: the first of `roots`. An editor's buffers are of its own tree only."""
-    lender = windows.files if row.isolation == "in_place" else lambda: None
-    return Place(roots[0], roots, Documents(roots, lender), windows)
 
 
 async def _is_folder(path: str) -> bool:

@@ -16,24 +16,28 @@ from typing import TYPE_CHECKING, cast
 from hermes_acp.agent import ids
 from hermes_acp.agent.approvals import Approvals, Sandbox
 from hermes_acp.agent.hub import Hub
+from hermes_acp.agent.memory.remembering import Remembering
+from hermes_acp.agent.memory.shared import SharedMemory
 from hermes_acp.agent.models import Models
 from hermes_acp.agent.origins import Origin
-from hermes_acp.agent.session import Services, Session, workplace
-from hermes_acp.agent.turn import Place
+from hermes_acp.agent.services import Services
+from hermes_acp.agent.session import Session
+from hermes_acp.agent.turn import Place, workplace
 from hermes_acp.agent.turn_files import NotRecorded
 from hermes_acp.agent.windows import Windows
 from hermes_acp.events import SessionEnded, SessionStarted
 from hermes_acp.policy.effects import Mode
-from hermes_acp.policy.rules import Rule
-from hermes_acp.policy.written import Where, written
+from hermes_acp.policy.rules.rules import Rule
+from hermes_acp.policy.rules.written import Where, written
 from hermes_acp.storage.claims import Claims
 from hermes_acp.storage.journal import Journal
 from hermes_acp.storage.rules import Rules
-from hermes_acp.storage.sessions import Page, SessionRow, SessionTable
+from hermes_acp.storage.sessions import Page, SessionRow, SessionTable, Whereabouts
 from hermes_acp.tools.base import SessionTools
 from hermes_acp.tools.mcp_config import McpServer
-from hermes_acp.workspace import project
+from hermes_acp.workspace import identity, project
 from hermes_acp.workspace.execution.local import LocalExecution
+from hermes_acp.workspace.registry import Registry
 
 if TYPE_CHECKING:
     from hermes_acp.agent.checkpointing import Checkpointing
@@ -79,8 +83,10 @@ class Stores:
     journal: Journal
     rules: Rules
     claims: Claims
+    registry: Registry
     forget_files: Callable[[SessionRow], Awaitable[None]]
     """Removes the checkpoints of a session that is deleted. Raises `NotRecorded`."""
+    memory: SharedMemory
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +99,7 @@ class Shared:
 
     stores: Stores
     execution: LocalExecution
-    tools: Callable[[Opening, Place], Awaitable[SessionTools]]
+    tools: Callable[[Opening, Place, Remembering], Awaitable[SessionTools]]
     protected: tuple[str, ...]
     config_file: str
     trouble: Callable[[], str | None]
@@ -182,7 +188,7 @@ class Sessions:
         now = time.time()
         row = SessionRow(
             session_id=ids.session(),
-            project=(await project.find_project(real_cwd)).key,
+            project=await self._project_of(real_cwd),
             cwd=opening.cwd,
             real_cwd=real_cwd,
             additional_directories=opening.additional_directories,
@@ -217,6 +223,9 @@ class Sessions:
             raise UnknownSession(f"There is no session {session_id!r}.")
         real_cwd, roots = await _check(opening)
         if real_cwd != row.real_cwd:
+            await self._project_of(real_cwd)
+            row = await self._shared.stores.table.get(session_id) or row
+        if real_cwd != row.real_cwd:
             raise BadPlace(f"This session belongs to {row.cwd}, not to {opening.cwd}.")
         async with self._opening:
             entry = self._open.get(session_id)
@@ -247,7 +256,10 @@ class Sessions:
 
     async def page(self, cwd: str | None, cursor: str | None) -> Page:
         """A page of all sessions, newest first. Raises `BadCursor` and `StorageError`."""
-        real_cwd = None if cwd is None else await asyncio.to_thread(os.path.realpath, cwd)
+        if cwd is None:
+            return await self._shared.stores.table.page(None, cursor)
+        real_cwd = await asyncio.to_thread(os.path.realpath, cwd)
+        await self._project_of(real_cwd)
         return await self._shared.stores.table.page(real_cwd, cursor)
 
     async def close(self, session_id: str) -> bool:
@@ -283,6 +295,15 @@ class Sessions:
             finally:
                 self._shared.stores.claims.release(session_id)
 
+    async def _project_of(self, real_cwd: str) -> str:
+        """The key of the project of a folder, to which its sessions and rules have moved with it."""
+        found = await project.find_project(real_cwd)
+        for key in await asyncio.to_thread(identity.left_behind, found, self._shared.stores.registry):
+            old, new = _whereabouts(key), _whereabouts(found.key)
+            await self._shared.stores.table.move(old, new)
+            await self._shared.stores.rules.move(old, new)
+        return found.key
+
     def _check_bound(self) -> None:
         if len(self._open) >= OPEN_BOUND:
             raise BadPlace(f"{OPEN_BOUND} sessions are open, which is the limit: close some first.")
@@ -313,6 +334,7 @@ class Sessions:
             isolation=partial(shared.isolation, origin),
             checkpointing=partial(shared.checkpointing, origin),
             trusting=partial(shared.trusting, origin),
+            memory=partial(shared.stores.memory.notebook, origin, row.session_id),
         )
         tools = partial(shared.tools, opening)
         session = Session(row, services, place, tools, hub, approvals)
@@ -334,6 +356,10 @@ class Sessions:
         if entry is not None and entry.life is life:
             del self._open[session_id]
             self._shared.stores.claims.release(session_id)
+
+
+def _whereabouts(key: str) -> Whereabouts:
+    return Whereabouts(key, key.removesuffix("/.git"))
 
 
 def _written(where: Where) -> tuple[Rule, ...]:

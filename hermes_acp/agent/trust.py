@@ -27,7 +27,7 @@ from hermes_acp.events import (
     ToolOutcome,
 )
 from hermes_acp.policy import trust
-from hermes_acp.policy.rules import code
+from hermes_acp.policy.rules.rules import code
 from hermes_acp.policy.trust import Feature, Standing, Trust
 from hermes_acp.storage.errors import StorageError
 from hermes_acp.storage.trust import TrustFile

@@ -11,8 +11,10 @@ from hermes_acp.agent.conversation import Conversation
 from hermes_acp.agent.hub import Hub
 from hermes_acp.agent.screening import Screening
 from hermes_acp.agent.turn_files import TurnFiles
+from hermes_acp.agent.windows import Windows
 from hermes_acp.events import Event, Steered
 from hermes_acp.llm.base import Effort, Model, Request, ToolSpec
+from hermes_acp.storage.sessions import SessionRow
 from hermes_acp.tools.base import SessionTools
 from hermes_acp.workspace.documents import Documents
 from hermes_acp.workspace.execution.base import Execution
@@ -26,6 +28,12 @@ class Place:
     roots: tuple[str, ...]
     documents: Documents
     execution: Execution
+
+
+def workplace(row: SessionRow, roots: tuple[str, ...], windows: Windows) -> Place:
+    """Where a session works: the first of `roots`. An editor's buffers are of its own tree only."""
+    lender = windows.files if row.isolation == "in_place" else lambda: None
+    return Place(roots[0], roots, Documents(roots, lender), windows)
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from hermes_acp.events import (
     TurnEnded,
     TurnStarted,
 )
-from hermes_acp.policy.rules import visible
+from hermes_acp.policy.rules.rules import visible
 from hermes_acp.storage.sessions import SessionRow
 
 RESULT_LINES = 20
@@ -53,10 +53,11 @@ def markdown(row: SessionRow, envelopes: Sequence[Envelope]) -> str:
 def _part(event: Event, titles: dict[str, str], *, taken_back: bool) -> str:
     match event:
         case TurnStarted() | Steered():
-            head = "## You (taken back)" if taken_back else "## You"
+            who = (isinstance(event, TurnStarted) and visible(event.speaker)) or "You"
+            head = f"## {who} (taken back)" if taken_back else f"## {who}"
             return f"{head}\n\n" + "\n\n".join(map(_block, event.content))
         case MessageCompleted() if event.text:
-            return f"## Agent\n\n{event.text}"
+            return f"## {visible(event.speaker) or 'Agent'}\n\n{event.text}"
         case ToolCallFinished():
             return _call(event, titles.get(event.call_id, event.call_id))
         case PlanUpdated():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import re
 import shlex
 import sys
 import tempfile
@@ -87,6 +88,7 @@ async def _play(stage: _Stage) -> None:
         first = Window(stage.paper, allow)
         session_id = await _first_conversation(stage, first)
         await _second_conversation(stage, session_id, first)
+        await _memory(stage)
 
 
 async def _first_conversation(stage: _Stage, window: Window) -> str:
@@ -125,6 +127,23 @@ async def _second_conversation(stage: _Stage, session_id: str, first: Window) ->
         )
         await _prompt(agent, window, paper, (session_id, story.SECOND_PROMPT))
     _expect(window.said.endswith(story.SECOND_ANSWER), "the second answer is not the one of the script")
+
+
+async def _memory(stage: _Stage) -> None:
+    paper = stage.paper
+    paper.heading("3. A new conversation knows what the others have taught")
+    window = Window(paper, allow)
+    async with start(window, stage.env, command=STANDALONE) as agent:
+        await _initialize(agent, paper)
+        session = await agent.call("session/new", {"cwd": str(stage.project), "mcpServers": []})
+        session_id = cast("str", session["sessionId"])
+        await _prompt(agent, window, paper, (session_id, story.LOOK_PROMPT))
+        _expect(story.LESSON in window.said, f"{story.LESSON!r} was not remembered")
+        [fact_id] = re.findall(r"([0-9a-z]{6})  preference", window.said)
+        await _prompt(agent, window, paper, (session_id, f"{story.LOOK_PROMPT} why {fact_id}"))
+        _expect(f"“{story.LESSON}”" in window.said, "nobody knows where the lesson comes from")
+        await _prompt(agent, window, paper, (session_id, f"{story.LOOK_PROMPT} revert {fact_id}"))
+        _expect("(retracted)" in window.said, "the lesson was not taken back")
 
 
 async def _replay(agent: Agent, window: Window, stage: _Stage, session_id: str) -> None:

@@ -9,7 +9,9 @@ from pathlib import Path
 
 TEST_COMMAND = "python -m unittest"
 FIRST_PROMPT = "The tests fail. Find out why and fix it."
-SECOND_PROMPT = "Good. Now note the fix in CHANGES.md, please."
+SECOND_PROMPT = "Good. Now note the fix in CHANGES.md, please. Always note fixes there."
+LESSON = "Always note fixes there."
+LOOK_PROMPT = "/memory"
 BROKEN = "    return price - price * percent"
 FIXED = "    return price - price * percent / 100"
 SOURCE = "shop/prices.py"

@@ -17,7 +17,7 @@ from typing import Literal
 from hermes_acp import config
 from hermes_acp.cli import editors, models
 from hermes_acp.cli.command import FAILURE, SUCCESS, Subparsers, table
-from hermes_acp.policy.rules import visible
+from hermes_acp.policy.rules.rules import visible
 from hermes_acp.storage.database import Database, StorageError
 from hermes_acp.storage.sessions import SessionTable
 from hermes_acp.workspace.execution.sandbox import sandbox

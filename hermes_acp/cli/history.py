@@ -10,7 +10,7 @@ from pathlib import Path
 from hermes_acp import config
 from hermes_acp.cli.screen import one_line
 from hermes_acp.workspace import identity
-from hermes_acp.workspace.project import Project, find_project
+from hermes_acp.workspace.project import find_project
 from hermes_acp.workspace.registry import Registry
 
 
@@ -37,15 +37,5 @@ async def of_folder(typed: str | None, paths: config.Paths) -> History:
     if not await asyncio.to_thread(Path(real_cwd).is_dir):
         raise NoFolder(f"{one_line(cwd)} is not a folder.")
     place = await find_project(real_cwd)
-    names = await asyncio.to_thread(_names, place, Registry(paths.projects))
+    names = await asyncio.to_thread(identity.names, place, Registry(paths.projects))
     return History(cwd, real_cwd, names)
-
-
-def _names(place: Project, registry: Registry) -> tuple[str, ...]:
-    record = identity.recognised(place, registry)
-    if record is None:
-        return (place.key,)
-    others = {name for other in registry.all() if other.id != record.id for name in (other.id, *other.keys)}
-    # Where it lived, another project may live now.
-    former = (key for key in record.former if key not in others)
-    return tuple(dict.fromkeys((place.key, record.id, *record.keys, *former)))

@@ -39,7 +39,11 @@ ENTRIES = (
     Entry("setup", "put the agent into an editor's configuration", "hermes_acp.cli.setup"),
     Entry("doctor", "what works here and what is missing", "hermes_acp.cli.doctor"),
     Entry("sessions", "list, show, search, export and delete conversations", "hermes_acp.cli.sessions"),
-    Entry("memory", "recall: what was said in all sessions of a project", "hermes_acp.cli.memory"),
+    Entry(
+        "memory",
+        "what is remembered of a project: list, why, edit, revert, forget, share, recall",
+        "hermes_acp.cli.memory.command",
+    ),
     Entry("models", "what can be used, which is the default, and why", "hermes_acp.cli.models"),
     Entry(
         "policy", "show, explain and revoke what the agent may do unasked", "hermes_acp.cli.policy.command"

@@ -14,7 +14,7 @@ from hermes_acp.cli.masked import without_password
 from hermes_acp.llm import choice, local_endpoints, providers
 from hermes_acp.llm.local_endpoints import LocalEndpoint
 from hermes_acp.llm.providers import PROVIDERS, Provider
-from hermes_acp.policy.rules import visible
+from hermes_acp.policy.rules.rules import visible
 
 LOCAL_MODELS_SHOWN = 20
 """How many models of one local server are listed."""

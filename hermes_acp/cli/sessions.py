@@ -24,6 +24,9 @@ from hermes_acp.cli.conversation import markdown
 from hermes_acp.cli.screen import tolerate
 from hermes_acp.cli.sessions_store import NoSession, Store, columns, print_json
 from hermes_acp.storage.database import StorageError
+from hermes_acp.workspace import identity
+from hermes_acp.workspace.project import find_project
+from hermes_acp.workspace.registry import Registry
 
 LIMIT = 20
 """Sessions that are listed when no other number is asked for."""
@@ -39,7 +42,7 @@ def register(subparsers: Subparsers) -> None:
     parser.set_defaults(cwd=None, limit=LIMIT, json=False)
     actions = parser.add_subparsers(dest="action", metavar=" | ".join(ACTIONS))
     listing = actions.add_parser("list", help="the newest first (the default)")
-    listing.add_argument("--cwd", metavar="DIR", help="only those of this folder")
+    listing.add_argument("--cwd", metavar="DIR", help="only those of the project of this folder")
     listing.add_argument("--limit", type=int, default=LIMIT, metavar="N", help=f"how many (default {LIMIT})")
     listing.add_argument("--json", action="store_true", help="print JSON")
     show = actions.add_parser("show", help="the conversation as Markdown, or as JSON its events")
@@ -70,7 +73,11 @@ async def _run(args: argparse.Namespace, paths: config.Paths, env: Mapping[str, 
 
 async def _list(args: argparse.Namespace, store: Store, env: Mapping[str, str]) -> int:
     real_cwd = await asyncio.to_thread(os.path.realpath, args.cwd) if args.cwd else None
-    rows = await store.newest(real_cwd, args.limit)
+    projects: tuple[str, ...] = ()
+    if real_cwd is not None:
+        place = await find_project(real_cwd)
+        projects = await asyncio.to_thread(identity.names, place, Registry(store.paths.projects))
+    rows = await store.newest(real_cwd, args.limit, projects)
     running = await sessions_server.running(store, rows, env)
     if args.json:
         print_json([{**asdict(row), "running": row.session_id in running} for row in rows])

@@ -18,7 +18,7 @@ from hermes_acp.cli.command import BAD_USAGE, FAILURE, SUCCESS, Subparsers, fail
 from hermes_acp.cli.sessions_store import Store, print_json
 from hermes_acp.config import Paths
 from hermes_acp.endpoint import Refused
-from hermes_acp.policy.rules import visible
+from hermes_acp.policy.rules.rules import visible
 from hermes_acp.storage.claims import Claims, SessionInUse
 from hermes_acp.storage.database import Database, StorageError
 from hermes_acp.storage.sessions import SessionRow, SessionTable

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -11,7 +12,7 @@ import orjson
 from hermes_acp import config
 from hermes_acp.cli.command import table
 from hermes_acp.events import Envelope
-from hermes_acp.policy.rules import visible
+from hermes_acp.policy.rules.rules import visible
 from hermes_acp.storage.journal import Journal
 from hermes_acp.storage.read_only import ReadOnlyDatabase
 from hermes_acp.storage.session_search import Hit, beginning_with, search, unended
@@ -40,13 +41,15 @@ class Store:
         """The sessions of a user. Looking for them creates nothing."""
         return cls(paths, await ReadOnlyDatabase.existing(paths.database))
 
-    async def newest(self, real_cwd: str | None, limit: int) -> list[SessionRow]:
-        """Up to `limit` sessions, of one folder or of all, newest first."""
+    async def newest(
+        self, real_cwd: str | None, limit: int, projects: Sequence[str] = ()
+    ) -> list[SessionRow]:
+        """Up to `limit` sessions, of all or of one folder and of `projects`, newest first."""
         rows: list[SessionRow] = []
         cursor: str | None = None
         # Ends with the limit or with the last page, whichever comes first.
         while self.database is not None and len(rows) < limit:
-            page = await SessionTable(self.database).page(real_cwd, cursor)
+            page = await SessionTable(self.database).page(real_cwd, cursor, projects)
             rows += page.rows
             cursor = page.next_cursor
             if cursor is None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import heapq
 import math
+from collections import deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -24,8 +25,13 @@ K1, B = 0.7, 0.3
 """How soon more occurrences stop to matter, and how much long windows are held back."""
 SAID_BY_NAMED = 1.25
 MENTIONS_NAMED = 1.08
-WITHOUT_NAMED = 0.5
+WITHOUT_NAMED = 0.3
 """Factors of a question that names somebody: their own words, a mention, a session they are not in."""
+SAID_BY_NAMED_OF_SEVERAL = 1.4
+MENTIONS_NAMED_OF_SEVERAL = 1.12
+"""The first two for a question with several answers, which share fewer words with it than a single one."""
+NEXT_OF_SESSION = 0.9
+"""What the next result of a session is worth for such a question, after each that it has already."""
 IN_PERIOD = 1.5
 """Factor of what was said in a period that the question names."""
 TELLS_WHEN = 1.2
@@ -49,13 +55,15 @@ class Term:
 class Signals:
     """What a question says besides its words.
 
-    `mentions` are the places where somebody who is named in it is spoken of.
+    `mentions` are the places where somebody who is named in it is spoken of; `several`: there may be
+    many answers, in different sessions.
     """
 
     names: frozenset[str] = frozenset()
     mentions: frozenset[int] = frozenset()
     periods: tuple[Period, ...] = ()
     asks_when: bool = False
+    several: bool = False
 
 
 def term(exact: Iterable[int], related: Iterable[int], total: int) -> Term:
@@ -123,6 +131,25 @@ def distinct(order: Iterable[tuple[int, float]], measures: Mapping[int, Measure]
     return list(best.values())
 
 
+def spread(order: Iterable[tuple[int, float]]) -> list[tuple[int, float]]:
+    """The same places so that each further one of a session counts less, best first."""
+    waiting: dict[int, deque[tuple[int, int, float]]] = {}
+    for rank, (place, score) in enumerate(order):
+        waiting.setdefault(session_of(place), deque()).append((rank, place, score))
+    firsts = [(-places[0][2], places[0][0], session) for session, places in waiting.items()]
+    shares = dict.fromkeys(waiting, 1.0)
+    heapq.heapify(firsts)
+    found: list[tuple[int, float]] = []
+    while firsts:
+        score, _, session = heapq.heappop(firsts)
+        places = waiting[session]
+        found.append((places.popleft()[1], -score))
+        shares[session] *= NEXT_OF_SESSION
+        if places:
+            heapq.heappush(firsts, (-places[0][2] * shares[session], places[0][0], session))
+    return found
+
+
 _SHARES = sum(share for _, share in WINDOW)
 
 
@@ -145,9 +172,9 @@ def _factor(place: int, item: Measure, signals: Signals) -> float:
     factor = KINDS[item.kind]
     if signals.names:
         if _names((item.speaker,)) & signals.names:
-            factor *= SAID_BY_NAMED
+            factor *= SAID_BY_NAMED_OF_SEVERAL if signals.several else SAID_BY_NAMED
         elif place in signals.mentions:
-            factor *= MENTIONS_NAMED
+            factor *= MENTIONS_NAMED_OF_SEVERAL if signals.several else MENTIONS_NAMED
     if any(period.start <= item.at < period.end for period in signals.periods):
         factor *= IN_PERIOD
     if signals.asks_when and item.traits & TELLS_TIME:

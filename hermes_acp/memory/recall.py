@@ -39,6 +39,8 @@ CANDIDATES = 150
 """Passages that are ranked with their neighbours."""
 CANDIDATES_IN_PERIOD = 2_000
 """Passages among which those of a period that is named are found, to be ranked as well."""
+BROAD_WORDS = 2
+"""A question of so few words, beside names, may have many answers."""
 UNWORDED = 1_000
 """Passages that a question stands for which has no word of its own."""
 SESSIONS_WITH_FILE = 500
@@ -55,7 +57,8 @@ _WHEN = re.compile(r"\b(?:when|how long|how old|what (?:date|day|month|year|time
 class Filter:
     """What results are limited to: sessions that name `file`, one session, kinds, a time.
 
-    `since` is included, `until` is not; both in seconds since the epoch.
+    `since` is included, `until` is not; both in seconds since the epoch. The latest turn of the session
+    `asking` is left out: it is the one in which the question was asked.
     """
 
     session_id: str | None = None
@@ -63,6 +66,7 @@ class Filter:
     kinds: tuple[Kind, ...] = ()
     since: float | None = None
     until: float | None = None
+    asking: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +133,11 @@ def answer(reader: Reader, scope: Scope, question: str, limit: int) -> list[Hit]
     names = frozenset(word.text for word in typed if _speaks(reader, scope, word))
     periods = tuple(dates.periods(question, time.time(), first))
     mentions = _places(reader, scope, tuple(sorted(names)), OCCURRENCES) if names else ()
-    signals = Signals(names, frozenset(mentions), periods, bool(_WHEN.search(question)))
-    terms = _terms(reader, scope, [word for word in typed if word.text not in names], signals)
+    rest = [word for word in typed if word.text not in names]
+    asks_when = bool(_WHEN.search(question))
+    several = not asks_when and (len(rest) <= BROAD_WORDS or words.asks_for_several(question))
+    signals = Signals(names, frozenset(mentions), periods, asks_when, several)
+    terms = _terms(reader, scope, rest, signals)
     order = _ordered(reader, scope, terms, signals)
     best = dict(order[: min(limit, LIMIT_AT_MOST)])
     return [Hit(found, round(best[found.place], 4)) for found in reader.texts(list(best))]
@@ -145,10 +152,11 @@ def _ordered(
     # Their neighbours, too, for the length of their windows.
     measures = reader.measures(ranking.neighbourhood(near))
     order = ranking.ranked(terms, measures, reader.speakers(near), signals)
-    return ranking.distinct(
-        ((place, score) for place, score in order if place in near and scope.covers(measures[place])),
+    order = ranking.distinct(
+        ((place, score) for place, score in order if place in near and scope.covers(place, measures[place])),
         measures,
     )
+    return ranking.spread(order) if signals.several else order
 
 
 def _terms(reader: Reader, scope: Scope, typed: Sequence[Word], signals: Signals) -> list[Term]:
@@ -229,6 +237,7 @@ def _scope(reader: Reader, projects: Sequence[str] | None, only: Filter) -> Scop
         kinds=only.kinds or scope.kinds,
         since=scope.since if only.since is None else only.since,
         until=scope.until if only.until is None else only.until,
+        without=None if only.asking is None else reader.latest_turn(only.asking),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -15,6 +16,15 @@ MOST_WORDS = 24
 """Content words of a question that are looked for, the first ones."""
 RELATED_WORDS = 60
 """Related words of one word."""
+
+_MANY = re.compile(
+    r"""\bhow\ many\b
+    | \b(?:has|have)\b  # Ever, at some time.
+    | \b(?:what|which)\ (?:[\w'’-]+\ ){0,3}?\w+(?<![sui])s
+      \ (?:do|does|did|is|are|was|were|can|could|would|might)\b
+    """,
+    re.IGNORECASE | re.VERBOSE,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +54,20 @@ def content(question: str) -> list[Word]:
     return [_word(word) for word in chosen[:MOST_WORDS]]
 
 
+def pattern(question: str) -> re.Pattern[str]:
+    """Finds the content words of a question in a text, in any form that begins like them."""
+    forms = {form for word in content(question) for form in word.forms}
+    return re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, sorted(forms)))})", re.IGNORECASE)
+
+
 def is_about_saying(words: Iterable[Word]) -> bool:
     """Whether the words only say that something was said."""
     return all(word.text in _families().saying for word in words)
+
+
+def asks_for_several(question: str) -> bool:
+    """Whether the answer may be spread over the whole history: how many, which things, what has ever been."""
+    return bool(_MANY.search(" ".join(question.split())))
 
 
 def beginning(word: str) -> str:

@@ -12,13 +12,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import assert_never
 
-from hermes_acp.policy import command_rules, commands
-from hermes_acp.policy.command_rules import keepable
-from hermes_acp.policy.commands_verdict import Place
+from hermes_acp.policy.commands.classify import classify
+from hermes_acp.policy.commands.verdict import Place
 from hermes_acp.policy.effects import Effect, Mode
 from hermes_acp.policy.paths import inside, protection, reserve, resolved
-from hermes_acp.policy.rule_match import Subject, allows, allows_writing, concerns
-from hermes_acp.policy.rules import (
+from hermes_acp.policy.rules import commands as command_rules
+from hermes_acp.policy.rules.commands import keepable
+from hermes_acp.policy.rules.match import Subject, allows, allows_writing, concerns
+from hermes_acp.policy.rules.rules import (
     Decision,
     Lesson,
     Rule,
@@ -64,7 +65,7 @@ def judge(
     The first command loads the parser and the table of programs, which takes some 100 ms.
     """
     place = Place(effect.cwd, roots, protected)
-    judgement = commands.classify(effect.command, place) if effect.kind == "execute" else None
+    judgement = classify(effect.command, place) if effect.kind == "execute" else None
     subject = Subject(effect, place, judgement)
     verdict = _judged(subject, mode, rules)
     unasked = verdict.decision == "allow" and not verdict.harmless and not verdict.confined
@@ -274,7 +275,7 @@ def _said(subject: Subject) -> Verdict:
                 return Verdict("allow", "Reads inside the workspace need no permission.")
             return Verdict("ask", _about_paths("Reads", effect.paths, roots, protected))
         case "execute":
-            judgement = subject.judgement or commands.classify(effect.command, subject.place)
+            judgement = subject.judgement or classify(effect.command, subject.place)
             if effect.altered and judgement.decision == "allow":
                 return Verdict("ask", _about_the_shell(effect.altered))
             return Verdict(judgement.decision, judgement.reason)

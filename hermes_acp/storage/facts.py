@@ -48,6 +48,13 @@ KEEP_KNOWN = """
 INSERT INTO fact_places (store, place, known) VALUES (?, ?, ?)
 ON CONFLICT (store, place) DO UPDATE SET known = excluded.known
 """
+TELLING = """
+SELECT DISTINCT session_id FROM events
+WHERE json_extract(data, '$.type') IN
+        ('memory_changed', 'facts_shown', 'tool_call_started', 'tool_call_finished')
+    AND EXISTS (SELECT 1 FROM json_each(?) WHERE instr(events.data, value) > 0)
+ORDER BY session_id
+"""
 MESSAGE = "SELECT data FROM events WHERE session_id = ? AND seq = ?"
 
 
@@ -136,6 +143,11 @@ class FactTables:
         """The text of an event of a session; empty where there is none."""
         rows = await self._database.fetch(MESSAGE, (session_id, seq))
         return "".join(passage.text for (data,) in rows for passage in passages(data))
+
+    async def telling(self, fact_ids: Collection[str]) -> list[str]:
+        """The sessions whose journals name one of these facts. Reads all journals."""
+        rows = await self._database.fetch(TELLING, (_json(fact_ids),))
+        return [row[0] for row in rows]
 
     async def remove(self, store: str) -> None:
         """Forget everything about a store but what its repository holds."""

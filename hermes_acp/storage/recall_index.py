@@ -13,12 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-import orjson
-
 from hermes_acp.storage.commits import Value
 from hermes_acp.storage.database import Database, Row
 from hermes_acp.storage.errors import StorageError
-from hermes_acp.storage.recall_passages import Passage, passages
+from hermes_acp.storage.recall_passages import Passage, echo, passages
 
 PROJECT_SHIFT = 44
 SESSION_SHIFT = 22
@@ -27,6 +25,8 @@ POSITIONS = 1 << SESSION_SHIFT
 
 EVENTS = 256
 """Events of a session that are read at once."""
+EARLIER = 64
+"""Events before them that are read again: the calls whose results are among the new ones."""
 BATCH = 200
 """Passages of one statement: whoever writes besides us waits for a few of them at most."""
 SIDE_BY_SIDE = 4
@@ -154,8 +154,10 @@ class RecallIndex:
 
     async def _follow(self, session: _Pending) -> int:
         """Index a part of what is new in a session."""
-        rows = await self._database.fetch(READ, (session.session_id, session.upto, EVENTS))
-        entries = await asyncio.to_thread(_entries, rows)
+        earlier = max(0, session.upto - EARLIER)
+        limit = EVENTS + session.upto - earlier
+        rows = await self._database.fetch(READ, (session.session_id, earlier, limit))
+        entries = await asyncio.to_thread(_entries, rows, session.upto)
         place = session.project << PROJECT_SHIFT | session.number << SESSION_SHIFT
         added = 0
         entries = entries[: max(0, POSITIONS - 1 - session.passages)]
@@ -163,7 +165,7 @@ class RecallIndex:
             part = entries[start : start + BATCH]
             first = place + session.passages + start + 1
             added += await self._add(session, first, part)
-        upto = int(rows[-1][0]) if rows else session.upto
+        upto = max(int(rows[-1][0]) if rows else 0, session.upto)
         count = session.passages + len(entries)
         await self._database.write(ADVANCE, (upto, count, session.session_id, session.number, upto))
         return added
@@ -176,16 +178,16 @@ class RecallIndex:
         )
 
 
-def _entries(rows: list[Row]) -> list[Entry]:
-    return [(seq, at, passage) for seq, at, data in rows for passage in _passages(data)]
-
-
-def _passages(data: str) -> list[Passage]:
-    try:
-        return list(passages(data))
-    except orjson.JSONDecodeError:
-        # Damage, which is found and repaired by those who need the event itself; then all begins anew.
-        return []
+def _entries(rows: list[Row], upto: int) -> list[Entry]:
+    """The passages of the events behind `upto`. What recall was asked, and what it answered, is none."""
+    echoes = {echo(data) for _, _, data in rows}
+    return [
+        (seq, at, passage)
+        for seq, at, data in rows
+        if seq > upto
+        for passage in passages(data)
+        if passage.source not in echoes
+    ]
 
 
 def _values(place: int, entry: Entry) -> tuple[Value, ...]:

@@ -11,6 +11,9 @@ import orjson
 
 from hermes_acp.storage import recall_words
 
+RECALL = "recall"
+"""The tool whose calls and results only repeat what is found without them."""
+
 Json: TypeAlias = dict[str, object]
 Kind: TypeAlias = Literal["user", "agent", "call", "result"]
 """Who speaks in a passage; `call` is what a tool was told, `result` what it answered."""
@@ -57,9 +60,20 @@ class Passage:
     extra: str
 
 
+def echo(data: str) -> str | None:
+    """The id of the call when an event is a call of recall; else None."""
+    # Most events need no closer look.
+    event = _event(data) if f'"{RECALL}"' in data else {}
+    match event:
+        case {"type": "tool_call_started", "name": name, "call_id": str() as call_id} if name == RECALL:
+            return call_id
+        case _:
+            return None
+
+
 def passages(data: str) -> Iterator[Passage]:
     """The passages of an event as it stands in the journal; none where nothing was said."""
-    kind, speaker, source, text = _said(cast("Json", orjson.loads(data)))
+    kind, speaker, source, text = _said(_event(data))
     if not text or text.isspace():
         return
     if kind in ("call", "result") and len(text) > TOOL_CHARS:
@@ -69,6 +83,14 @@ def passages(data: str) -> Iterator[Passage]:
         yield Passage(
             kind, speaker, source, len(piece.split()), _traits(piece), piece, recall_words.extra(piece)
         )
+
+
+def _event(data: str) -> Json:
+    try:
+        return cast("Json", orjson.loads(data))
+    except orjson.JSONDecodeError:
+        # Damage, which is found and repaired by those who need the event itself; then all begins anew.
+        return {}
 
 
 def _said(event: Json) -> tuple[Kind, str, str, str]:

@@ -32,6 +32,8 @@ WHERE recall MATCH ?1 AND recall.rowid BETWEEN ?2 AND ?3 AND at >= ?5 AND at < ?
     AND kind IN (SELECT value FROM json_each(?7))
 LIMIT ?4
 """
+LATEST_FIRST = "SELECT seq, turn_id FROM events WHERE session_id = ? ORDER BY seq DESC"
+FIRST_FROM = "SELECT min(place) FROM recall_passages WHERE place BETWEEN ? AND ? AND seq >= ?"
 WITHIN = """
 SELECT place FROM recall_passages
 WHERE at >= ?5 AND at < ?6 AND +place BETWEEN ?2 AND ?3 AND kind IN (SELECT value FROM json_each(?7))
@@ -68,25 +70,33 @@ EVERYTHING = Range(0, LAST)
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Where to look: in these ranges, at these kinds, from `since` to before `until` (epoch seconds)."""
+    """Where to look: in these ranges but one part, at these kinds, from `since` to before `until`.
+
+    The times are in seconds since the epoch.
+    """
 
     ranges: tuple[Range, ...]
     kinds: tuple[Kind, ...] = ("user", "agent", "call", "result")
     since: float = -1e18
     until: float = 1e18
+    without: Range | None = None
 
     @property
     def is_whole(self) -> bool:
-        """Whether nothing but the ranges narrows it."""
-        return self == Scope(self.ranges)
+        """Whether kinds and times do not narrow it."""
+        return self == Scope(self.ranges, without=self.without)
 
     def during(self, since: float, until: float) -> Scope:
         """The part of it from `since` to before `until`."""
         return replace(self, since=max(self.since, since), until=min(self.until, until))
 
-    def covers(self, item: Measure) -> bool:
-        """Whether a passage in one of the ranges belongs to it."""
-        return item.kind in self.kinds and self.since <= item.at < self.until
+    def covers(self, place: int, item: Measure) -> bool:
+        """Whether a passage at a place in one of the ranges belongs to it."""
+        return item.kind in self.kinds and self.since <= item.at < self.until and not self.hides(place)
+
+    def hides(self, place: int) -> bool:
+        """Whether a place lies in the part that is left out."""
+        return self.without is not None and self.without.first <= place <= self.without.last
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +142,18 @@ class Reader:
         return (
             None if row is None else _range(row[0] << PROJECT_SHIFT | row[1] << SESSION_SHIFT, SESSION_SHIFT)
         )
+
+    def latest_turn(self, session_id: str) -> Range | None:
+        """The part of a session's range from the beginning of its latest turn; None when nothing is there."""
+        session, begin, latest = self.session(session_id), None, None
+        for seq, turn_id in self._connection.execute(LATEST_FIRST, (session_id,)):
+            if turn_id != (latest := latest or turn_id):
+                break
+            begin = seq
+        if session is None or begin is None:
+            return None
+        [(first,)] = self._connection.execute(FIRST_FROM, (session.first, session.last, begin))
+        return None if first is None else Range(first, session.last)
 
     def count(self, ranges: Iterable[Range]) -> int:
         """How many passages there are."""
@@ -190,7 +212,7 @@ class Reader:
             if sql is not FOUND:
                 args += [scope.since, scope.until, _json(scope.kinds)]
             rows = cast("list[tuple[int]]", self._connection.execute(sql, args).fetchall())
-            found += [place for (place,) in rows]
+            found += [place for (place,) in rows if not scope.hides(place)]
         return found
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import builtins
 
-from hermes_acp.policy.rules import Origin, Rule
+from hermes_acp.policy.rules.rules import Origin, Rule
 from hermes_acp.storage.database import Database, Row
+from hermes_acp.storage.sessions import Whereabouts
 
 COLUMNS = (
     "rule_id, decision, effect, match, cwd, scope, created_at, project, session_id, client, request, "
@@ -62,6 +63,15 @@ class Rules:
         return [
             _rule(row) for row in await self._database.fetch(f"SELECT {COLUMNS} FROM rules {OLDEST_FIRST}")
         ]
+
+    async def move(self, old: Whereabouts, new: Whereabouts) -> None:
+        """The project lives in another place now; its rules hold for the same folders of it."""
+        await self._database.write(
+            "UPDATE OR REPLACE rules SET project = ?3, cwd = "
+            "CASE WHEN cwd = ?2 OR substr(cwd, 1, length(?2) + 1) = ?2 || '/' "
+            "THEN ?4 || substr(cwd, length(?2) + 1) ELSE cwd END WHERE project = ?1",
+            (old.key, old.root, new.key, new.root),
+        )
 
     async def promote(self, rule_id: str) -> bool:
         """Let a rule hold everywhere; False when there was none with this id."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import orjson
@@ -51,6 +52,14 @@ class Page:
     next_cursor: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Whereabouts:
+    """A place of a project: the name by which sessions know it, and its top folder."""
+
+    key: str
+    root: str
+
+
 class BadCursor(ValueError):
     """The cursor was not made by `SessionTable.page`."""
 
@@ -74,13 +83,18 @@ class SessionTable:
         )
         return _session(rows[0]) if rows else None
 
-    async def page(self, real_cwd: str | None = None, cursor: str | None = None) -> Page:
-        """Up to `PAGE` sessions, newest first, of one folder or of all. Raises `BadCursor`."""
+    async def page(
+        self, real_cwd: str | None = None, cursor: str | None = None, projects: Sequence[str] = ()
+    ) -> Page:
+        """Up to `PAGE` sessions, newest first, of all folders, or of one and of `projects`.
+
+        Raises `BadCursor`.
+        """
         clauses = ["1"]
         args: list[Value] = []
         if real_cwd is not None:
-            clauses.append("real_cwd = ?")
-            args.append(real_cwd)
+            clauses.append(f"(real_cwd = ? OR project IN ({', '.join('?' * len(projects))}))")
+            args += [real_cwd, *projects]
         if cursor is not None:
             clauses.append("(updated_at, session_id) < (?, ?)")
             args += _decode(cursor)
@@ -115,6 +129,17 @@ class SessionTable:
         await self._database.write(
             "UPDATE sessions SET additional_directories = ? WHERE session_id = ?",
             (orjson.dumps(directories).decode(), session_id),
+        )
+
+    async def move(self, old: Whereabouts, new: Whereabouts) -> None:
+        """The project lives in another place now; its sessions there work in the same folders of it."""
+        moved = "CASE WHEN real_cwd = ?2 OR substr(real_cwd, 1, length(?2) + 1) = ?2 || '/' " + (
+            "THEN ?4 || substr(real_cwd, length(?2) + 1) ELSE {0} END"
+        )
+        await self._database.write(
+            f"UPDATE sessions SET cwd = {moved.format('cwd')}, real_cwd = {moved.format('real_cwd')}, "
+            "project = ?3 WHERE project = ?1",
+            (old.key, old.root, new.key, new.root),
         )
 
     async def delete(self, session_id: str) -> bool:

@@ -56,6 +56,11 @@ class ToolContext(Protocol):
         ...
 
     @property
+    def session_id(self) -> str:
+        """The session that this call belongs to."""
+        ...
+
+    @property
     def cwd(self) -> str:
         """The session's working directory: absolute, real path."""
         ...

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 
+from hermes_acp.memory import words
 from hermes_acp.memory.dates import moment
 from hermes_acp.memory.recall import Filter, Hit, Recall
+from hermes_acp.storage.database import Database
 from hermes_acp.storage.errors import StorageError
+from hermes_acp.storage.read_only import ReadOnlyDatabase
+from hermes_acp.storage.recall_index import RecallIndex
+from hermes_acp.storage.recall_passages import RECALL
 from hermes_acp.storage.recall_reader import Found
 from hermes_acp.tools.base import Description, Params, Tool, ToolContext, ToolError, ToolResult
 from hermes_acp.tools.typed import tool
+from hermes_acp.workspace import identity
+from hermes_acp.workspace.project import find_project
+from hermes_acp.workspace.registry import Registry
 
 HITS_AT_MOST = 30
 """Results of one call."""
@@ -25,6 +37,21 @@ AROUND_AT_MOST = 20
 """Events before and behind a message that are shown around it."""
 MARK = ":"
 """Between the session and the number of a message in its id."""
+
+
+class History:
+    """What was said in all sessions in a `database`, of the projects below the folder `projects`."""
+
+    def __init__(self, database: Database, projects: Path) -> None:
+        self._database = ReadOnlyDatabase(database.path)
+        self._projects = Registry(projects)
+        self._index = RecallIndex(database)
+
+    async def of(self, cwd: str) -> Recall:
+        """What was said in the project of a folder, wherever it lived before. Raises `StorageError`."""
+        place = await find_project(cwd)
+        names = await asyncio.to_thread(identity.names, place, self._projects)
+        return Recall(self._database, names, self._index)
 
 
 class RecallParams(Params):
@@ -41,11 +68,11 @@ class RecallParams(Params):
     until: str | None = None
 
 
-def recall_tools(history: Recall) -> tuple[Tool, ...]:
-    """The tool on the history of one project."""
+def recall_tools(history: History) -> tuple[Tool, ...]:
+    """The tool on what was said in the project that a session works in."""
 
     @tool(RecallParams, kind="search", describe=_describe, parallel=True)
-    async def recall(params: RecallParams, context: ToolContext) -> ToolResult:  # noqa: ARG001 (the seam's signature)
+    async def recall(params: RecallParams, context: ToolContext) -> ToolResult:
         """Find what was said in earlier sessions of this project: ask `query` as a question or with words.
         Each result has an id; `around` with such an id shows the conversation there, `reach` events to each
         side. Narrow by `session`, `file`, `kinds`, `since` and `until` (ISO dates). Results are records of
@@ -53,13 +80,16 @@ def recall_tools(history: Recall) -> tuple[Tool, ...]:
         if bool(params.query.strip()) == bool(params.around):
             raise ToolError("Give a query, or the id of a message as `around`, but not both.")
         try:
+            said = await history.of(context.cwd)
             if params.around:
-                return ToolResult(_page(await _around(history, params.around, params.reach)))
-            hits = await history.answer(params.query, params.limit, _filter(params))
+                return ToolResult(_page(await _around(said, params.around, params.reach)))
+            only = replace(_filter(params), asking=context.session_id)
+            hits = await said.answer(params.query, params.limit, only)
         except StorageError as error:
             raise ToolError(str(error)) from error
-        return ToolResult(_listed(hits))
+        return ToolResult(_listed(hits, params.query))
 
+    assert recall.spec.name == RECALL
     return (recall,)
 
 
@@ -80,28 +110,39 @@ def _moment(text: str | None) -> float | None:
     return found
 
 
-async def _around(history: Recall, typed: str, reach: int) -> list[Found]:
+async def _around(said: Recall, typed: str, reach: int) -> list[Found]:
     session_id, _, seq = typed.rpartition(MARK)
     if not (session_id and seq.isdecimal() and len(seq) < 10):
         raise ToolError(f"{typed!r} is no id of a result: those look like s1a2b3c{MARK}12.")
-    found = await history.around(session_id, int(seq), reach)
+    found = await said.around(session_id, int(seq), reach)
     if not found:
         raise ToolError(f"There is no message {typed} in this project: ask with `query` for others.")
     return found
 
 
-def _listed(hits: Sequence[Hit]) -> str:
+def _listed(hits: Sequence[Hit], query: str) -> str:
     if not hits:
         return "Nothing was said about that in this project. Try other words, or fewer filters."
-    return _page([hit.found for hit in hits], HIT_CHARS)
+    sought = words.pattern(query)
+    return _page([replace(hit.found, text=_extract(hit.found.text.strip(), sought)) for hit in hits])
 
 
-def _page(found: Sequence[Found], each: int = OUTPUT_CHARS) -> str:
+def _extract(text: str, sought: re.Pattern[str]) -> str:
+    """As much of a text as is shown of a result, around the first word that was asked for."""
+    if len(text) <= HIT_CHARS:
+        return text
+    match = sought.search(text)
+    begin = min(max(0, match.start() - HIT_CHARS // 4), len(text) - HIT_CHARS) if match else 0
+    end = begin + HIT_CHARS
+    return f"{'…' if begin else ''}{text[begin:end]}{'…' if end < len(text) else ''}"
+
+
+def _page(found: Sequence[Found]) -> str:
     """The passages with their ids, as many as there is room for."""
     parts: list[str] = []
     room = OUTPUT_CHARS
     for item in found:
-        part = _shown(item, each)
+        part = _shown(item)
         if len(part) > room and parts:
             parts.append(f"[{len(found) - len(parts)} more were left out: ask for fewer]")
             break
@@ -110,8 +151,7 @@ def _page(found: Sequence[Found], each: int = OUTPUT_CHARS) -> str:
     return "\n\n".join(parts)
 
 
-def _shown(item: Found, most: int) -> str:
+def _shown(item: Found) -> str:
     when = datetime.fromtimestamp(item.at).astimezone().strftime("%Y-%m-%d %H:%M")
-    text = item.text.strip()
-    text = text if len(text) <= most else f"{text[: most - 1]}…"
-    return f"[{item.session_id}{MARK}{item.seq}] {when} {item.speaker or item.kind}:\n{text}"
+    head = f"[{item.session_id}{MARK}{item.seq}] {when} {item.speaker or item.kind}:"
+    return f"{head}\n{item.text.strip()[:OUTPUT_CHARS]}"

@@ -7,19 +7,19 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 from hermes_acp.events import Notice
-from hermes_acp.memory.recall import Recall
 from hermes_acp.tools import ask, files, patch, plan, search
 from hermes_acp.tools.background import BackgroundProcesses
 from hermes_acp.tools.base import Tool, ToolSource
 from hermes_acp.tools.git import git_tools
-from hermes_acp.tools.recall import recall_tools
+from hermes_acp.tools.memory import Opening, memory_tools
+from hermes_acp.tools.recall import History, recall_tools
 from hermes_acp.tools.terminal import DEFAULT_TIMEOUT, terminal_tools
 
 
 class Toolset:
     """What one session can do (`tools.base.SessionTools`); `env` is the environment for git.
 
-    With the `history` of its project it recalls what was said there.
+    With a `history` it recalls what was said in its project, with a `notebook` it remembers.
     """
 
     def __init__(
@@ -27,7 +27,8 @@ class Toolset:
         source: ToolSource | None = None,
         command_timeout: float = DEFAULT_TIMEOUT,
         env: Mapping[str, str] = MappingProxyType({}),
-        history: Recall | None = None,
+        history: History | None = None,
+        notebook: Opening | None = None,
     ) -> None:
         self._source = source
         self._background = BackgroundProcesses()
@@ -38,6 +39,7 @@ class Toolset:
             *terminal_tools(self._background, command_timeout),
             *git_tools(env),
             *(recall_tools(history) if history is not None else ()),
+            *(memory_tools(notebook) if notebook is not None else ()),
             *plan.TOOLS,
             *ask.TOOLS,
         )

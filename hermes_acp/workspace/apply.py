@@ -17,8 +17,7 @@ from hermes_acp.workspace.places import Places, Version
 from hermes_acp.workspace.review import Change, Since, base_of, differences
 from hermes_acp.workspace.swap import Clash, DamagedJournal, Exchange, Order, Swap, read, take_back
 from hermes_acp.workspace.three_way import merge_commits
-from hermes_acp.workspace.worktrees import Place, Worktree
-from hermes_acp.workspace.worktrees_trees import (
+from hermes_acp.workspace.worktrees.trees import (
     LONG_SECONDS,
     Bench,
     Snapshot,
@@ -35,7 +34,8 @@ from hermes_acp.workspace.worktrees_trees import (
     split,
     to_the_end,
 )
-from hermes_acp.workspace.worktrees_turns import turn
+from hermes_acp.workspace.worktrees.turns import turn
+from hermes_acp.workspace.worktrees.worktrees import Place, Worktree
 
 _SUBMODULE = "160000"
 _OBJECTS = "sha1"

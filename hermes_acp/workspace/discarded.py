@@ -9,19 +9,9 @@ from pathlib import Path
 
 from hermes_acp.workspace.git import Repository
 from hermes_acp.workspace.locations import printable
-from hermes_acp.workspace.worktrees import (
-    Created,
-    Place,
-    Worktree,
-    filled,
-    listed,
-    reserved,
-    take_back,
-    taken_back,
-)
-from hermes_acp.workspace.worktrees_folders import empty_trash
-from hermes_acp.workspace.worktrees_spare import drop
-from hermes_acp.workspace.worktrees_trees import (
+from hermes_acp.workspace.worktrees.folders import empty_trash
+from hermes_acp.workspace.worktrees.spare import drop
+from hermes_acp.workspace.worktrees.trees import (
     LONG_SECONDS,
     Snapshot,
     Tree,
@@ -32,6 +22,16 @@ from hermes_acp.workspace.worktrees_trees import (
     open_tree,
     snapshot,
     to_the_end,
+)
+from hermes_acp.workspace.worktrees.worktrees import (
+    Created,
+    Place,
+    Worktree,
+    filled,
+    listed,
+    reserved,
+    take_back,
+    taken_back,
 )
 
 REFS = "refs/hermes/discarded/"

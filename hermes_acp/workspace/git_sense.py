@@ -13,7 +13,7 @@ from hermes_acp.policy.effects import Effect
 from hermes_acp.workspace import disk
 from hermes_acp.workspace.git import Answer, GitError, Repository
 from hermes_acp.workspace.locations import DocumentError, inside, printable
-from hermes_acp.workspace.worktrees_trees import Operation, Tree, WorktreeError, explained
+from hermes_acp.workspace.worktrees.trees import Operation, Tree, WorktreeError, explained
 
 SECONDS = 20.0
 """How long one look may take."""

@@ -81,6 +81,32 @@ def recognised(place: Project, registry: Registry) -> Record | None:
     return (registry.get(mark) if mark else None) or _living_at(place.key, registry.all())
 
 
+def left_behind(place: Project, registry: Registry) -> tuple[str, ...]:
+    """The keys under which the project of a place was known where nothing is any more; blocks.
+
+    A place that is only thought to be the project, by its path, left nothing. Raises `StorageError`.
+    """
+    record = registry.get(place.id) if place.id else None
+    if record is None:
+        return ()
+    keys = dict.fromkeys((*record.keys, *record.former))
+    return tuple(key for key in keys if key != place.key and not is_there(key))
+
+
+def names(place: Project, registry: Registry) -> tuple[str, ...]:
+    """All names by which sessions may know the project of a place, that for new ones first; blocks.
+
+    Raises `StorageError`.
+    """
+    record = recognised(place, registry)
+    if record is None:
+        return (place.key,)
+    others = {name for other in registry.all() if other.id != record.id for name in (other.id, *other.keys)}
+    # Where it lived, another project may live now.
+    former = (key for key in record.former if key not in others)
+    return tuple(dict.fromkeys((place.key, record.id, *record.keys, *former)))
+
+
 def related(origin: Lineage, keys: Iterable[str], records: Iterable[Record]) -> tuple[Record, ...]:
     """Those of the projects that share remote and first commits with a place; pure.
 

@@ -13,8 +13,7 @@ from hermes_acp.workspace.locations import printable
 from hermes_acp.workspace.merging import Conflict
 from hermes_acp.workspace.review import Change, differences
 from hermes_acp.workspace.three_way import merge_commits
-from hermes_acp.workspace.worktrees import Place, Worktree, listing_of
-from hermes_acp.workspace.worktrees_trees import (
+from hermes_acp.workspace.worktrees.trees import (
     LONG_SECONDS,
     Bench,
     Tree,
@@ -26,6 +25,7 @@ from hermes_acp.workspace.worktrees_trees import (
     split,
     to_the_end,
 )
+from hermes_acp.workspace.worktrees.worktrees import Place, Worktree, listing_of
 
 _SUBMODULE = "160000"
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
-from hermes_acp.workspace.worktrees import Place, Worktree
-from hermes_acp.workspace.worktrees_trees import Bench, Tree, bench, explained, open_tree, snapshot
+from hermes_acp.workspace.worktrees.trees import Bench, Tree, bench, explained, open_tree, snapshot
+from hermes_acp.workspace.worktrees.worktrees import Place, Worktree
 
 DIFF_FILES = 500
 """Differences of more files are not shown."""

@@ -23,7 +23,7 @@ from hermes_acp.storage.files import place, sync
 from hermes_acp.workspace.locations import printable
 from hermes_acp.workspace.merging import Conflict
 from hermes_acp.workspace.places import LINK, PROGRAM, Mark, Name, Places, Version
-from hermes_acp.workspace.worktrees_included import clone
+from hermes_acp.workspace.worktrees.included import clone
 
 STAGING = ".hermes-swap-"
 """What the folders begin with in which a swap prepares itself."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hermes_acp.workspace.git import GitError
 from hermes_acp.workspace.merging import Conflict, Hunk, merge_texts
-from hermes_acp.workspace.worktrees_trees import LONG_SECONDS, Bench, Tree
+from hermes_acp.workspace.worktrees.trees import LONG_SECONDS, Bench, Tree
 
 CONFLICTS_WITH_HUNKS = 50
 """Conflicts in more files are told without their hunks."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.bench import checkpoints, commands, workspace
+from tests.bench import checkpoints, commands, recall, workspace
 from tests.bench.client import Agent, Message, Model, is_chunk
 
 AGENT = [str(Path(sys.executable).with_name("hermes-editor")), "acp"]
@@ -289,6 +289,7 @@ def main() -> None:
         commands.commands(bench, _folder(bench, "commands"))
         workspace.worktrees(bench, _folder(bench, "worktrees"))
         checkpoints.checkpoints(bench, _folder(bench, "checkpoints"))
+        recall.measure(_folder(bench, "recall"), bench.row)
 
 
 def _folder(bench: Bench, name: str) -> Path:

@@ -12,6 +12,7 @@ import os
 import random
 import subprocess
 import sys
+import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
@@ -198,3 +199,13 @@ def _mean(values: list[float]) -> float:
 
 def _lines(file: Path) -> list[Json]:
     return [json.loads(line) for line in file.read_text("utf-8").splitlines()]
+
+
+def main() -> None:
+    """Measure recall alone: `python -m tests.bench.recall`."""
+    with tempfile.TemporaryDirectory() as folder:
+        measure(Path(folder), lambda what, figure, budget: print(f"{what:<58} {figure:>22}   {budget}"))
+
+
+if __name__ == "__main__":
+    main()

@@ -14,8 +14,8 @@ from typing import Protocol, TypeVar
 from hermes_acp.workspace.apply import apply
 from hermes_acp.workspace.discarded import discard
 from hermes_acp.workspace.review import changes
-from hermes_acp.workspace.worktrees import Place, Worktree, create
-from hermes_acp.workspace.worktrees_spare import prepare
+from hermes_acp.workspace.worktrees.spare import prepare
+from hermes_acp.workspace.worktrees.worktrees import Place, Worktree, create
 
 FILES = 50_000
 FOLDERS = 1_000

@@ -39,6 +39,13 @@ def test_messages_name_their_side_and_attachments_are_mentioned() -> None:
     )
 
 
+def test_imported_messages_name_who_said_them() -> None:
+    said = TurnStarted("m1", (TextBlock("Look"),), speaker="Maria \x1b[2J")
+    assert body(said, MessageCompleted("m2", "I did.", speaker="John")) == (
+        "\n## Maria \N{REPLACEMENT CHARACTER}[2J\n\nLook\n\n## John\n\nI did.\n"
+    )
+
+
 def test_a_tool_call_shows_its_end_and_a_diff_instead_of_its_result() -> None:
     started = ToolCallStarted("c1", "edit_file", "Edit a.py", "edit", "{}")
     finished = ToolCallFinished("c1", "completed", "Edited.", (Diff("/a.py", "x = 2\n", "x = 1\n"),))

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from hermes_acp.cli import memory
+from hermes_acp.cli.memory import command as memory
+from hermes_acp.cli.memory import recall
 from tests.cli.sessions_home import Home
 from tests.cli.test_sessions_import import said, write
 
@@ -70,7 +71,7 @@ def test_for_people_each_result_is_a_line_that_commands_no_terminal(talks: Talks
     [line] = capsys.readouterr().out.splitlines()
     assert line.endswith("Maria: A lock of hair\N{REPLACEMENT CHARACTER}[2J")
     assert talks.recall("nothing like it", "--cwd", talks.folder("two")) == 0
-    assert capsys.readouterr().out == f"{memory.NOTHING}\n"
+    assert capsys.readouterr().out == f"{recall.NOTHING}\n"
 
 
 def test_a_project_is_searched_unless_all_are_asked_for(talks: Talks, capsys: Captured) -> None:

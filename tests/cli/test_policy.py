@@ -14,7 +14,7 @@ import pytest
 
 from hermes_acp.cli.policy import command, verdicts
 from hermes_acp.config import ConfigError, paths
-from hermes_acp.policy.rules import Origin, Rule
+from hermes_acp.policy.rules.rules import Origin, Rule
 from hermes_acp.storage.database import Database
 from hermes_acp.storage.rules import Rules
 

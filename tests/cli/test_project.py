@@ -19,7 +19,7 @@ import pytest
 
 from hermes_acp import config
 from hermes_acp.cli.project import command as project
-from hermes_acp.policy.rules import Origin, Rule
+from hermes_acp.policy.rules.rules import Origin, Rule
 from hermes_acp.storage.database import Database
 from hermes_acp.storage.rules import Rules
 from hermes_acp.storage.sessions import SessionRow, SessionTable

@@ -24,21 +24,24 @@ class History:
     path: Path
 
     async def say(self, session: int, *texts: str, project: str = "p", at: float = FIRST) -> None:
-        """One more turn of each text in a session, which is made when it is not there."""
+        """Say these in one more turn of a session, which is made when it is not there."""
         said = [TurnStarted(f"s{session}-{text[:20]}", (TextBlock(text),)) for text in texts]
         await self.tell(session, said, project, at)
 
     async def tell(
         self, session: int, events: Sequence[Event], project: str = "p", at: float = FIRST
     ) -> None:
-        """More events in a session."""
+        """More events in a session, all of one turn."""
         database = await Database.open(self.path)
         table, journal = SessionTable(database), Journal(database)
         if await table.get(f"s{session}") is None:
             await table.create(replace(row(session), project=project))
         last = await journal.last_seq(f"s{session}")
         await journal.append(
-            [Envelope(f"s{session}", seq, "t", at, event) for seq, event in enumerate(events, last + 1)]
+            [
+                Envelope(f"s{session}", seq, f"t{last}", at, event)
+                for seq, event in enumerate(events, last + 1)
+            ]
         )
         await database.close()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hermes_acp.memory.dates import Period
-from hermes_acp.memory.ranking import Signals, best, distinct, neighbourhood, ranked, scores, term
+from hermes_acp.memory.ranking import Signals, best, distinct, neighbourhood, ranked, scores, spread, term
 from hermes_acp.storage.recall_passages import ASKS, TELLS_TIME
 from hermes_acp.storage.recall_reader import Measure
 
@@ -65,6 +65,26 @@ def test_the_named_period_and_a_time_for_a_question_that_asks_when_come_first() 
     measures[FIRST + 30] = passage(FIRST + 30, at=5.0)
     signals = Signals(periods=(Period(4.0, 6.0),), asks_when=True)
     assert order(places, measures, signals) == [FIRST + 30, FIRST + 20, FIRST + 10]
+
+
+def test_of_several_answers_each_further_one_of_a_session_counts_less() -> None:
+    found = [(FIRST + 10, 1.0), (FIRST + 20, 0.99), (FIRST + 30, 0.98), (OTHER + 10, 0.9), (OTHER + 20, 0.5)]
+    order = spread(found)
+    assert [place for place, _ in order] == [FIRST + 10, OTHER + 10, FIRST + 20, FIRST + 30, OTHER + 20]
+    assert order == sorted(order, key=lambda pair: -pair[1])
+    assert spread([]) == []
+
+
+def test_the_own_words_of_who_is_named_count_more_when_there_may_be_several_answers() -> None:
+    measures = {FIRST + 10: passage(FIRST + 10, speaker="Maria"), FIRST + 20: passage(FIRST + 20)}
+    terms = [term([FIRST + 10, FIRST + 20], (), 1_000)]
+
+    def lead(*, several: bool) -> float:
+        signals = Signals(frozenset({"maria"}), several=several)
+        (_, first), (_, second) = ranked(terms, measures, {1: ["Maria"]}, signals)
+        return first / second
+
+    assert lead(several=True) > lead(several=False) > 1
 
 
 def test_statements_come_before_questions_and_messages_before_what_tools_printed() -> None:

@@ -57,6 +57,14 @@ async def test_who_is_named_counts_by_what_they_said_themselves(history: History
     assert {hit.found.session_id for hit in rest[1:]} == {"s2"}
 
 
+async def test_a_list_is_gathered_from_different_sessions(history: History) -> None:
+    for _ in range(4):
+        await history.say(1, "The parser failed its tests", *["Nothing else is new"] * 5, at=MAY)
+    await history.say(2, "Nothing is new", "The parser failed its tests", "Nothing else is new")
+    first, second, *_ = await history.ask("Which parser tests have failed?")
+    assert {first.found.session_id, second.found.session_id} == {"s1", "s2"}
+
+
 async def test_a_named_person_and_time_are_enough_of_a_question(history: History) -> None:
     await history.tell(1, exchange("Rain all day", "Indeed", ("Maria", "John")), at=MAY)
     await history.tell(2, exchange("Snow all day", "Indeed", ("Maria", "John")), at=MAY + 90 * DAY)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from hermes_acp.memory import words
 
 
@@ -33,6 +35,23 @@ def test_members_of_a_kind_and_words_for_the_same_are_related() -> None:
     [job] = words.content("occupation")
     assert {"career", "teacher"} <= set(job.related)
     assert words.content("teapot") == [words.Word("teapot", ("teapot",))]
+
+
+@pytest.mark.parametrize(
+    ("question", "several"),
+    [
+        ("How many times did we move the database?", True),
+        ("What has Maria painted?", True),
+        ("Which lock  files\nare there?", True),
+        ("what kinds of tests do we have", True),
+        ("Which class is the parser?", False),
+        ("What status did the build end with?", False),
+        ("Why did we pick SQLite?", False),
+        ("", False),
+    ],
+)
+def test_what_may_have_many_answers_is_told_by_how_it_is_asked(question: str, several: bool) -> None:
+    assert words.asks_for_several(question) is several
 
 
 def test_a_question_about_talking_says_nothing_more() -> None:

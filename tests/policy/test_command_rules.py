@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from hermes_acp.policy.effects import Effect, Mode
 from hermes_acp.policy.gate import judge
-from hermes_acp.policy.rules import Origin, Rule, RuleDraft, Verdict, learn, make
+from hermes_acp.policy.rules.rules import Origin, Rule, RuleDraft, Verdict, learn, make
 
 ORIGIN = Origin("/p", "s1", "Zed", "a question")
 ROOT = "/nowhere/p"

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hermes_acp.policy.commands import (
+from hermes_acp.policy.commands.classify import (
     COMMAND_CHARS,
     OPERATORS,
     Called,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hermes_acp.policy.commands_programs import Option, TableError, Words, load, table
+from hermes_acp.policy.commands.programs import Option, TableError, Words, load, table
 
 SAMPLE = """
 [sift]

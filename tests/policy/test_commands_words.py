@@ -10,7 +10,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from hermes_acp.policy.commands_words import Field, Word, read
+from hermes_acp.policy.commands.words import Field, Word, read
 
 BASH = shutil.which("bash")
 

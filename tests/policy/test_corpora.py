@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from hermes_acp.policy import gate
-from hermes_acp.policy.commands import Judgement, Place, classify
+from hermes_acp.policy.commands.classify import Judgement, Place, classify
 from hermes_acp.policy.effects import Effect
 
 FOLDER = Path(__file__).parents[3] / "shared" / "corpora"

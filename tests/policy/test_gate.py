@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hermes_acp.policy.commands import Place, classify
+from hermes_acp.policy.commands.classify import Place, classify
 from hermes_acp.policy.effects import Effect, EffectKind, Mode
 from hermes_acp.policy.gate import PLANNING, free, judge
 from hermes_acp.policy.paths import inside, protection
-from hermes_acp.policy.rule_match import Subject, concerns
-from hermes_acp.policy.rules import Lesson, Origin, Rule, RuleDraft, Verdict
+from hermes_acp.policy.rules.match import Subject, concerns
+from hermes_acp.policy.rules.rules import Lesson, Origin, Rule, RuleDraft, Verdict
 
 ROOTS = ("/p", "/extra")
 OWN = ("/home/u/.local/share/hermes-editor",)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from hermes_acp.events import Choice
-from hermes_acp.policy.rules import Lesson, Origin, Rule, RuleDraft, Verdict, choices, code, learn
+from hermes_acp.policy.rules.rules import Lesson, Origin, Rule, RuleDraft, Verdict, choices, code, learn
 
 ORIGIN = Origin("/p/.git", "s1", "Zed", "pytest -q")
 

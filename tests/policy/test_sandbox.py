@@ -6,7 +6,7 @@ import pytest
 
 from hermes_acp.policy.effects import Effect
 from hermes_acp.policy.gate import judge
-from hermes_acp.policy.rules import Verdict
+from hermes_acp.policy.rules.rules import Verdict
 from hermes_acp.policy.sandbox import IN_THE_SANDBOX, blame, confinable
 
 ROOTS = ("/p",)

@@ -10,8 +10,8 @@ import pytest
 
 from hermes_acp.policy.effects import Effect
 from hermes_acp.policy.gate import judge
-from hermes_acp.policy.rules import Origin, Rule
-from hermes_acp.policy.written import FILE_BYTES, Where, Written, written
+from hermes_acp.policy.rules.rules import Origin, Rule
+from hermes_acp.policy.rules.written import FILE_BYTES, Where, Written, written
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from hermes_acp.policy import commands
+from hermes_acp.policy.commands.classify import Place, classify
 from hermes_acp.policy.effects import Effect
 from hermes_acp.policy.gate import judge
-from hermes_acp.policy.rules import Origin, Rule
+from hermes_acp.policy.rules.rules import Origin, Rule
 from tests.acp.harness import Agent, Session, choosing
 from tests.acp.script import calls, says
 from tests.security.repos import commit, git
@@ -136,8 +136,8 @@ def tree(folder: Path) -> dict[str, Any]:
     ],
 )
 def test_approval_bypass_by_substitution(text: str, tmp_path: Path) -> None:
-    place = commands.Place(str(tmp_path), (str(tmp_path),))
-    assert commands.classify(text, place).decision == "ask"
+    place = Place(str(tmp_path), (str(tmp_path),))
+    assert classify(text, place).decision == "ask"
 
 
 @pytest.mark.parametrize(
@@ -171,8 +171,8 @@ def test_approval_bypass_by_substitution(text: str, tmp_path: Path) -> None:
     ],
 )
 def test_allowlist_bypass_by_builtin(text: str, tmp_path: Path) -> None:
-    place = commands.Place(str(tmp_path), (str(tmp_path),))
-    assert commands.classify(text, place).decision == "ask"
+    place = Place(str(tmp_path), (str(tmp_path),))
+    assert classify(text, place).decision == "ask"
 
 
 @over_acp

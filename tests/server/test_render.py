@@ -93,6 +93,15 @@ def test_a_message_follows_its_deltas_with_only_what_they_left_out() -> None:
     ]
 
 
+def test_imported_messages_begin_with_who_said_them() -> None:
+    said = TurnStarted("m1", (TextBlock("Is it done?"),), speaker="Maria")
+    assert shown(said, MessageCompleted("m2", "It is.", speaker="John"), label=None) == [
+        text("user_message_chunk", "Maria: "),
+        text("user_message_chunk", "Is it done?"),
+        text("agent_message_chunk", "John: It is.", "m2"),
+    ]
+
+
 def test_deltas_that_do_not_follow_what_was_sent_are_left_to_the_whole_message() -> None:
     assert shown(TextDelta("m1", "lo", 3), MessageCompleted("m1", "Hello")) == [
         text("agent_message_chunk", "Hello")

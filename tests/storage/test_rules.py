@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from hermes_acp.policy.rules import Origin, Rule
+from hermes_acp.policy.rules.rules import Origin, Rule
 from hermes_acp.storage import schema
 from hermes_acp.storage.database import Database
 from hermes_acp.storage.rules import Rules

@@ -27,6 +27,7 @@ class Context:
     documents: Documents
     execution: LocalExecution
     call_id: str = "call-1"
+    session_id: str = "session-1"
     refused: tuple[str, ...] = ()
     meanwhile: Callable[[], object] = lambda: None
     effects: list[Effect] = field(default_factory=list)

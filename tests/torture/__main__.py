@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from hermes_acp.cli.command import table
-from tests.torture import kill, power
+from tests.torture import kill, memory, power
 
 KILLS = 1_000
 STATES = 10_000
@@ -29,6 +29,8 @@ def main() -> int:
     rows = [("what", "result", "wanted", "")]
     with tempfile.TemporaryDirectory() as scratch:
         rows += _kills(args, Path(scratch))
+    with tempfile.TemporaryDirectory() as scratch:
+        rows += _memory(args, Path(scratch))
     with tempfile.TemporaryDirectory(dir=power.quick_folder()) as scratch:
         rows += _power_cuts(args, Path(scratch))
     print(table(rows))
@@ -54,6 +56,17 @@ def _kills(args: argparse.Namespace, folder: Path) -> list[tuple[str, ...]]:
             f"{kill.RESTART} s",
             good=report.slowest_restart <= kill.RESTART,
         ),
+    ]
+
+
+def _memory(args: argparse.Namespace, folder: Path) -> list[tuple[str, ...]]:
+    """Programs that learn into one folder, and are killed with every git that they run."""
+    report = asyncio.run(memory.rounds(folder, max(1, args.kills // 10), args.seed))
+    print(report, flush=True)
+    return [
+        _row("kills of writers of facts", f"{report.kills}", "", good=True),
+        _row("facts promised", f"{report.promises}", "", good=report.promises > 0),
+        _row("facts lost, histories damaged", f"{len(report.problems)}", "0", good=not report.problems),
     ]
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hermes_acp.workspace import apply
-from hermes_acp.workspace.worktrees import Place, Worktree
+from hermes_acp.workspace.worktrees.worktrees import Place, Worktree
 
 ENV = {"PATH": os.defpath, "HOME": "/nonexistent", "GIT_CONFIG_NOSYSTEM": "1"}
 
@@ -97,7 +97,7 @@ STEPS = """
 import asyncio, os, signal, sys
 root, folder, name, count = sys.argv[1:]
 from hermes_acp.workspace.apply import apply
-from hermes_acp.workspace.worktrees import Place, find
+from hermes_acp.workspace.worktrees.worktrees import Place, find
 place = Place(root, folder, dict(os.environ))
 worktree = asyncio.run(find(place, name))
 left = int(count)

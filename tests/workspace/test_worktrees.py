@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from hermes_acp.workspace.worktrees import (
+from hermes_acp.workspace.worktrees.worktrees import (
     Place,
     Worktree,
     WorktreeError,

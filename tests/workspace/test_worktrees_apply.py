@@ -16,7 +16,7 @@ from hermes_acp.workspace.merging import Conflict, Hunk
 from hermes_acp.workspace.places import Places, Version
 from hermes_acp.workspace.review import Changes, changes
 from hermes_acp.workspace.swap import Exchange, Order, Swap
-from hermes_acp.workspace.worktrees import Worktree, WorktreeError, create
+from hermes_acp.workspace.worktrees.worktrees import Worktree, WorktreeError, create
 from tests.workspace.repos import Repo, files_of, git, killed, make, stepping
 
 FILES = {

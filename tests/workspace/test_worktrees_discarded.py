@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hermes_acp.workspace.discarded import Cleaned, clean, discard, discarded, expire, recover
-from hermes_acp.workspace.worktrees import Worktree, WorktreeError, create, listed, unlock
+from hermes_acp.workspace.worktrees.worktrees import Worktree, WorktreeError, create, listed, unlock
 from tests.workspace.repos import Repo, files_of, git, make
 
 DAY = 86_400

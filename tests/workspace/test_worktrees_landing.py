@@ -8,7 +8,7 @@ import pytest
 
 from hermes_acp.workspace.landing import Landed, merge
 from hermes_acp.workspace.merging import Conflict, Hunk
-from hermes_acp.workspace.worktrees import Worktree, WorktreeError, create
+from hermes_acp.workspace.worktrees.worktrees import Worktree, WorktreeError, create
 from tests.workspace.repos import Repo, files_of, git, make
 
 

@@ -14,7 +14,7 @@ from hermes_acp.workspace.apply import apply, recover
 from hermes_acp.workspace.discarded import discard
 from hermes_acp.workspace.discarded import recover as take_up
 from hermes_acp.workspace.landing import merge
-from hermes_acp.workspace.worktrees import Worktree, create
+from hermes_acp.workspace.worktrees.worktrees import Worktree, create
 from tests.workspace.repos import files_of, git, killed, make
 
 NAMES = ["a.txt", "b.txt", "dir/c.txt", "new.txt", "dir"]

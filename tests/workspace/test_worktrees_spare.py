@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from hermes_acp.workspace.discarded import clean
-from hermes_acp.workspace.worktrees import Worktree, WorktreeError, create, listed
-from hermes_acp.workspace.worktrees_spare import SPARE_FILES, prepare
+from hermes_acp.workspace.worktrees.spare import SPARE_FILES, prepare
+from hermes_acp.workspace.worktrees.worktrees import Worktree, WorktreeError, create, listed
 from tests.workspace.repos import Repo, files_of, git, make
 
 pytestmark = pytest.mark.slow

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from hermes_acp import config
 from hermes_acp.cli.command import Subparsers
 from hermes_acp.cli.policy.places import Places
-from hermes_acp.policy.command_rules import part_rules
-from hermes_acp.policy.commands import Consequence, Judgement, Part, Place, classify
+from hermes_acp.policy.commands.classify import Consequence, Judgement, Part, Place, classify
 from hermes_acp.policy.effects import Effect, Mode
 from hermes_acp.policy.gate import judge
-from hermes_acp.policy.rule_match import Subject
-from hermes_acp.policy.rules import Rule, Verdict, choices, code
+from hermes_acp.policy.rules.commands import part_rules
+from hermes_acp.policy.rules.match import Subject
+from hermes_acp.policy.rules.rules import Rule, Verdict, choices, code
 
 MODES: tuple[Mode, ...] = ("ask", "plan", "accept_edits", "auto", "full")
 

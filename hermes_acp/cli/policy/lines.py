@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO, TypeAlias, cast
 
 from hermes_acp.cli.command import FAILURE, SUCCESS, fail
-from hermes_acp.policy.rules import visible
+from hermes_acp.policy.rules.rules import visible
 
 Fields: TypeAlias = Mapping[str, object]
 """The members of a JSON object."""

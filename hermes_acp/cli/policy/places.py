@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 from hermes_acp import config
 from hermes_acp.policy.effects import Mode
-from hermes_acp.policy.rules import Rule
+from hermes_acp.policy.rules.rules import Rule
+from hermes_acp.policy.rules.written import Where, Written, written
 from hermes_acp.policy.sandbox import confinable
-from hermes_acp.policy.written import Where, Written, written
 from hermes_acp.storage.database import Database
 from hermes_acp.storage.rules import Rules
 from hermes_acp.workspace.execution.sandbox.sandbox import working

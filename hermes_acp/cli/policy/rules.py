@@ -13,8 +13,18 @@ from typing import cast
 
 from hermes_acp.cli.command import BAD_USAGE, Subparsers, fail, table
 from hermes_acp.cli.policy.places import Places
-from hermes_acp.policy.rules import Decision, Origin, Rule, RuleDraft, Scope, code, make, meaning, visible
-from hermes_acp.policy.written import KINDS, pattern_problem
+from hermes_acp.policy.rules.rules import (
+    Decision,
+    Origin,
+    Rule,
+    RuleDraft,
+    Scope,
+    code,
+    make,
+    meaning,
+    visible,
+)
+from hermes_acp.policy.rules.written import KINDS, pattern_problem
 from hermes_acp.workspace.project import find_project
 
 ADDED_BY = "policy add"

@@ -13,10 +13,10 @@ from hermes_acp.cli.command import SUCCESS, Subparsers
 from hermes_acp.cli.policy.explain import MODES, effects_fields
 from hermes_acp.cli.policy.lines import BadLineError, Fields, answer
 from hermes_acp.cli.policy.places import Places
-from hermes_acp.policy.commands import Place, classify
+from hermes_acp.policy.commands.classify import Place, classify
 from hermes_acp.policy.effects import Effect, Mode
 from hermes_acp.policy.gate import judge
-from hermes_acp.policy.rules import Rule
+from hermes_acp.policy.rules.rules import Rule
 
 LINE_BYTES = 4 * 1024 * 1024
 """A longer line of `policy test` is an error, and is not kept in memory."""

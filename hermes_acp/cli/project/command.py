@@ -19,7 +19,7 @@ from hermes_acp.workspace import identity
 from hermes_acp.workspace.identity import IdentityError
 from hermes_acp.workspace.project import find_project
 from hermes_acp.workspace.registry import Record
-from hermes_acp.workspace.worktrees import WorktreeError
+from hermes_acp.workspace.worktrees.worktrees import WorktreeError
 
 Action = Callable[[argparse.Namespace, Store], Coroutine[None, None, int]]
 

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 from hermes_acp.cli.command import FAILURE, SUCCESS, Subparsers, fail
 from hermes_acp.cli.project.store import Store, print_json, shown
-from hermes_acp.policy.rules import Rule
+from hermes_acp.policy.rules.rules import Rule
 from hermes_acp.storage.claims import Claims, SessionInUse
 from hermes_acp.storage.database import Database
+from hermes_acp.storage.facts import FactTables
 from hermes_acp.storage.rules import Rules
 from hermes_acp.storage.sessions import SessionRow, SessionTable
 from hermes_acp.storage.trust import TrustFile
@@ -118,13 +119,15 @@ def _claimed(claims: Claims, sessions: Sequence[SessionRow]) -> Generator[None, 
 
 async def _forget(kept: _Kept, store: Store) -> tuple[str, ...]:
     """The record goes last: after a crash the project is still there, to be forgotten again."""
-    if kept.sessions or kept.rules:
+    if await asyncio.to_thread(store.paths.database.exists):
         database = await Database.open(store.paths.database)
         try:
             for row in kept.sessions:
                 await SessionTable(database).delete(row.session_id)
             for rule in kept.rules:
                 await Rules(database).revoke(rule.rule_id)
+            # The history of its memory lies in the folder, and goes with it.
+            await FactTables(database).remove(kept.record.id)
         finally:
             await database.close()
     await asyncio.to_thread(TrustFile(store.paths.data).forget, kept.record.keys)

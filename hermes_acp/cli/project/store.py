@@ -13,7 +13,7 @@ from pathlib import Path
 from hermes_acp import config
 from hermes_acp.cli import sessions_store
 from hermes_acp.cli.command import table
-from hermes_acp.policy.rules import Rule
+from hermes_acp.policy.rules.rules import Rule
 from hermes_acp.policy.trust import Trust
 from hermes_acp.storage.read_only import ReadOnlyDatabase
 from hermes_acp.storage.rules import Rules

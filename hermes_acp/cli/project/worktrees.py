@@ -14,9 +14,10 @@ from hermes_acp.cli.command import SUCCESS, Subparsers, table
 from hermes_acp.cli.project.store import Store, print_json, shown
 from hermes_acp.cli.screen import safe
 from hermes_acp.storage.claims import Claims, SessionInUse
-from hermes_acp.workspace import apply, discarded, identity, landing, review, worktrees
+from hermes_acp.workspace import apply, discarded, identity, landing, review
 from hermes_acp.workspace.project import find_project
-from hermes_acp.workspace.worktrees import Place, Worktree
+from hermes_acp.workspace.worktrees import worktrees
+from hermes_acp.workspace.worktrees.worktrees import Place, Worktree
 
 NONE = "There are no worktrees of sessions here: set a session's isolation to `worktree` to make one."
 USED = "being recovered by hermes-editor project worktrees"

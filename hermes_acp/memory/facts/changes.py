@@ -27,7 +27,7 @@ class Remember:
     """A new fact. With a `key` it replaces what holds here with that key.
 
     `reach` is how far it holds: on the `branch` (or in the project, for kinds that no branch has), in the
-    `project`, or for the `user` in all of them.
+    `project`, or for the `user` in all of them. With `proposed` it waits to be confirmed, whatever proves it.
     """
 
     kind: Kind
@@ -38,11 +38,15 @@ class Remember:
     confidence: float = 1.0
     evidence: tuple[Evidence, ...] = ()
     derived_from: tuple[str, ...] = ()
+    proposed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Supersede:
-    """A new fact of the kind and key of another one that held until now, which it replaces."""
+    """A new fact of the kind and key of another one that held until now, which it replaces.
+
+    With `proposed` it waits to be confirmed.
+    """
 
     fact_id: str
     text: str
@@ -50,6 +54,7 @@ class Supersede:
     confidence: float = 1.0
     evidence: tuple[Evidence, ...] = ()
     derived_from: tuple[str, ...] = ()
+    proposed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +87,14 @@ class Confirm:
     fact_id: str
 
 
-Change: TypeAlias = Remember | Supersede | Amend | Retract | Confirm
+@dataclass(frozen=True, slots=True)
+class Take:
+    """A fact from elsewhere as it is, unless this one is here already and not older."""
+
+    fact: Fact
+
+
+Change: TypeAlias = Remember | Supersede | Amend | Retract | Confirm | Take
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +174,8 @@ def _apply(draft: _Draft, change: Change) -> str:
             return _set(draft, fact_id, lambda fact: replace(fact, status="retracted"))
         case Confirm(fact_id):
             return _set(draft, fact_id, lambda fact: _standing(draft, fact))
+        case Take(fact):
+            return _take(draft, fact)
 
 
 def _set(draft: _Draft, fact_id: str, change: Callable[[Fact], Fact]) -> str:
@@ -186,7 +200,18 @@ def _remember(draft: _Draft, change: Remember) -> str:
         derived_from=change.derived_from[:LINKS],
     )
     known = _same(draft, fact)
-    return draft.put(_judged(draft, fact)) if known is None else _again(draft, known, fact)
+    if known is None:
+        return draft.put(_judged(draft, fact, proposed=change.proposed))
+    return known.id if change.proposed else _again(draft, known, fact)
+
+
+def _take(draft: _Draft, fact: Fact) -> str:
+    known = draft.facts.get(fact.id)
+    if known is None or known.updated < fact.updated:
+        draft.put(fact)
+        if fact.key and fact.stands:
+            _settle(draft.facts, fact)
+    return fact.id
 
 
 def _again(draft: _Draft, known: Fact, fact: Fact) -> str:
@@ -218,7 +243,7 @@ def _supersede(draft: _Draft, change: Supersede) -> str:
         evidence=_cleaned(change.evidence),
         derived_from=change.derived_from[:LINKS],
     )
-    return draft.put(_judged(draft, fact))
+    return draft.put(_judged(draft, fact, proposed=change.proposed))
 
 
 def _amend(draft: _Draft, change: Amend) -> str:
@@ -245,8 +270,10 @@ def _amend(draft: _Draft, change: Amend) -> str:
     )
 
 
-def _judged(draft: _Draft, fact: Fact) -> Fact:
+def _judged(draft: _Draft, fact: Fact, *, proposed: bool = False) -> Fact:
     """The fact as it holds, or as a proposal: when nothing proves it, or when it contradicts the user."""
+    if proposed:
+        return replace(fact, status="proposed")
     if fact.author != "agent":
         return _standing(draft, fact)
     rivals = [draft.facts[other] for other in fact.supersedes] + _with_key(draft, fact)

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
-from hermes_acp.memory.facts.changes import Change, Confirm, Retract
+from hermes_acp.memory.facts.changes import Change, Confirm, Retract, Take
 from hermes_acp.memory.facts.fact import Evidence, Fact
 
 MessageText: TypeAlias = Callable[[str, int], Awaitable[str]]
@@ -20,7 +20,7 @@ async def checked(changes: Sequence[Change], message: MessageText) -> list[Chang
     """The changes, with what was found of their evidence. Raises what `message` raises."""
     return [
         change
-        if isinstance(change, (Retract, Confirm))
+        if isinstance(change, (Retract, Confirm, Take))
         else replace(change, evidence=tuple([await _checked(item, message) for item in change.evidence]))
         for change in changes
     ]
@@ -32,16 +32,16 @@ def stale(fact: Fact, blob_of: BlobOf) -> bool:
     return any(blob_of(path) != blob for path, _, blob in anchors)
 
 
-async def _checked(item: Evidence, message: MessageText) -> Evidence:
-    text = await message(item.session, item.seq)
-    found = await asyncio.to_thread(_stands_in, item.quote, text)
-    return replace(item, found=found)
-
-
-def _stands_in(quote: str, text: str) -> bool:
+def stands_in(quote: str, text: str) -> bool:
     """Whether a text has these words in a row, however the lines break; an empty quote means any text."""
     folded = _folded(text)
     return bool(folded) and _folded(quote) in folded
+
+
+async def _checked(item: Evidence, message: MessageText) -> Evidence:
+    text = await message(item.session, item.seq)
+    found = await asyncio.to_thread(stands_in, item.quote, text)
+    return replace(item, found=found)
 
 
 def _folded(text: str) -> str:

@@ -88,6 +88,18 @@ class Facts:
         data = await self._tables.list(store)
         return await asyncio.to_thread(lambda: {fact.id: fact for fact in decode(data)})
 
+    async def version(self) -> int:
+        """A number that every change makes larger."""
+        return await self._tables.version()
+
+    async def scopes(self, store: str) -> set[str]:
+        """The scopes that a store has facts in."""
+        return await self._tables.scopes(store)
+
+    async def here(self, place: Place) -> dict[str, Fact]:
+        """The facts that somebody at a place can change, by id: the project's and the user's."""
+        return await self._here(place)
+
     async def review(self, place: Place) -> list[Review]:
         """Proposals that wait for an answer, each with what it would replace."""
         return await asyncio.to_thread(reviews, await self._here(place), place)
@@ -198,6 +210,12 @@ class Facts:
             return Applied(change_id, found, (), edits), [writing.queued(store, change_id, at, edits)]
 
         return await self._make(make)
+
+    async def tellers(self, facts: Collection[Fact]) -> tuple[str, ...]:
+        """The sessions in which these facts were said or shown: what is forgotten stays in them."""
+        said = {item.session for fact in facts for item in fact.evidence}
+        named = await self._tables.telling([fact.id for fact in facts])
+        return tuple(sorted({*said, *named} - {""}))
 
     # --- the history -------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import TypeVar
 
-from hermes_acp.memory.facts.changes import Edit, edits
+from hermes_acp.memory.facts.changes import Edit, Retract, edits
 from hermes_acp.memory.facts.fact import Fact
 
 T = TypeVar("T")
@@ -34,6 +34,12 @@ def revert(change: Iterable[Edit], facts: Mapping[str, Fact]) -> tuple[Edit, ...
     for fact_id in derived(after, touched, since):
         after[fact_id] = replace(after[fact_id], status="retracted")
     return edits(facts, after)
+
+
+def retraction(fact_id: str, facts: Mapping[str, Fact]) -> list[Retract]:
+    """The changes that take back a fact and what was derived from it, as far as they are not taken back."""
+    gone = (fact_id, *sorted(derived(facts, (fact_id,))))
+    return [Retract(link) for link in gone if facts[link].status != "retracted"]
 
 
 def forget(fact_id: str, facts: Mapping[str, Fact]) -> tuple[frozenset[str], tuple[Edit, ...]]:

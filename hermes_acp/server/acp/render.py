@@ -32,6 +32,7 @@ from hermes_acp.events import (
     CompactionStarted,
     ContextCompacted,
     Envelope,
+    MemoryChanged,
     MessageCompleted,
     Notice,
     Option,
@@ -66,6 +67,16 @@ DELTA = (
 """The hot path of streaming; ids are our own and need no escaping."""
 INTERRUPTED = "*This turn was interrupted: the server stopped before it was finished.*"
 """What a reopened conversation says where a turn broke off."""
+LEARNED = {
+    "proposed": "proposed",
+    "active": "remembered",
+    "superseded": "replaced",
+    "retracted": "taken back",
+}
+REVIEW = "`/memory review` shows what is proposed."
+TAKE_BACK = "`/memory` shows what is known, and takes it back."
+NOTICE_CHARS = 1_000
+"""Characters of a line about what was learned."""
 TAKEN_BACK = "*The turn above was taken back: the model does not know of it.*"
 """What it says behind a turn that was taken back, which the protocol cannot remove."""
 
@@ -122,7 +133,7 @@ class Renderer:
                 yield from self._rest("agent_thought_chunk", event.message_id, event.text, event.offset)
             case MessageCompleted():
                 yield from self._rest("agent_thought_chunk", event.message_id, event.thought)
-                yield from self._rest("agent_message_chunk", event.message_id, event.text)
+                yield from self._rest("agent_message_chunk", event.message_id, _said(event))
                 self._sent.pop(("agent_thought_chunk", event.message_id), None)
                 self._sent.pop(("agent_message_chunk", event.message_id), None)
             case ToolCallAnnounced() | ToolCallStarted():
@@ -146,8 +157,8 @@ class Renderer:
                     "sessionUpdate": "available_commands_update",
                     "availableCommands": [_command(item) for item in event.commands],
                 }
-            case Notice():
-                yield from self._notice(event)
+            case Notice() | MemoryChanged():
+                yield from self._notice(event if isinstance(event, Notice) else _learned(event))
             case SessionEnded() if event.reason and event.client != label:
                 yield from self._notice(Notice("warning", event.reason))
             case CompactionStarted() | SummaryDelta() | ContextCompacted():
@@ -405,6 +416,13 @@ def _visible(shown: tuple[Shown, ...], label: str | None) -> Iterator[Shown]:
             yield TerminalRef(item.terminal_id.removeprefix(own))
 
 
+def _learned(event: MemoryChanged) -> Notice:
+    """What became of facts, in one line, and where the user goes on from there."""
+    told = "; ".join(f"{LEARNED[fact.status]}: {' '.join(fact.text.split())}" for fact in event.facts)
+    waiting = any(fact.status == "proposed" for fact in event.facts)
+    return Notice("info", f"Memory: {told}"[:NOTICE_CHARS], REVIEW if waiting else TAKE_BACK)
+
+
 def _rewound(event: Rewound) -> Json:
     rewound = {"direction": event.direction, "turns": event.count}
     return {"sessionUpdate": "session_info_update", "_meta": {"hermes": {"rewound": rewound}}}
@@ -412,13 +430,23 @@ def _rewound(event: Rewound) -> Json:
 
 def _user_message(event: TurnStarted | Steered, *, taken_back: bool) -> Iterator[Json]:
     whose = _hermes(client=event.client, takenBack=taken_back)
-    for item in event.content:
+    name = _named(event.speaker) if isinstance(event, TurnStarted) else ""
+    for item in (*((TextBlock(name),) if name else ()), *event.content):
         yield {
             "sessionUpdate": "user_message_chunk",
             "content": block(item),
             "messageId": event.message_id,
             **whose,
         }
+
+
+def _named(speaker: str) -> str:
+    """What stands before the words of somebody whose name is known, because they were imported."""
+    return f"{speaker}: " if speaker else ""
+
+
+def _said(event: MessageCompleted) -> str:
+    return _named(event.speaker) + event.text if event.text else ""
 
 
 def _resolved(event: ApprovalResolved | QuestionAnswered, label: str | None) -> Iterator[Json]:

@@ -1,0 +1,139 @@
+"""What a turn has taught: found by its evidence, worded by a cheap model where one is set, never on a guess.
+
+What the user said as a general wish holds at once; everything else is a proposal. At most one request to
+a model for a turn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import replace
+from typing import cast, get_args
+
+import orjson
+
+from hermes_acp.agent import prompts
+from hermes_acp.agent.memory import signals
+from hermes_acp.agent.memory.grounds import Ground, Unsure
+from hermes_acp.agent.memory.notebook import Notebook, Thinking
+from hermes_acp.agent.memory.signals import Signal
+from hermes_acp.content import TextBlock
+from hermes_acp.events import TurnStarted
+from hermes_acp.llm.base import ModelError, Request, TextPart, UserMessage
+from hermes_acp.llm.retry import Retrying, stream
+from hermes_acp.memory.facts import wishes
+from hermes_acp.memory.facts.changes import Remember
+from hermes_acp.memory.facts.fact import KEY_CHARS, TEXT_CHARS, BadFact, Evidence, Fact, Kind
+
+MODEL_SECONDS = 60.0
+"""How long the model may think about a turn."""
+ANSWER_CHARS = 6_000
+"""A longer answer is cut off, and not used."""
+SURE = 0.9
+"""The confidence of what was understood without asking."""
+
+logger = logging.getLogger(__name__)
+
+
+async def reflect(book: Notebook, cwd: str, after: int, until: int) -> None:
+    """Learn from the events of a session behind `after`, up to `until`. Raises `StorageError`."""
+    turn = [item for item in await book.journal.read(book.session_id, after) if (item.seq or 0) <= until]
+    if any(isinstance(item.event, TurnStarted) and item.event.aside for item in turn):
+        return
+    found = await asyncio.to_thread(signals.find, turn, answers=after > 1)
+    if not found:
+        return
+    try:
+        ground = await book.grounds.at(cwd, book.session_id, writing=True)
+    except Unsure as error:
+        logger.warning("session %s: %s", book.session_id, error)
+        return
+    known = await book.grounds.near(ground.place)
+    found = [signal for signal in found if not _is_known(signal, book.session_id, known)]
+    for change in await _worded(book.thinking, found, book.session_id, ground):
+        try:
+            await book.apply(ground, (change,), "reflection")
+        except BadFact as error:
+            logger.info("session %s: nothing was learned from a sentence: %s", book.session_id, error)
+
+
+def _is_known(signal: Signal, session_id: str, known: Mapping[str, Fact]) -> bool:
+    """Whether the model has written it down itself, by words of the same sentence."""
+    return any(
+        item.session == session_id and item.seq == signal.seq and item.quote and item.quote in signal.quote
+        for fact in known.values()
+        for item in fact.evidence
+    )
+
+
+async def _worded(
+    thinking: Thinking, found: Sequence[Signal], session_id: str, ground: Ground
+) -> list[Remember]:
+    """The changes: in the model's words, or in those of the sentences where there is none that answers."""
+    if thinking.model and found:
+        try:
+            async with asyncio.timeout(MODEL_SECONDS):
+                answer = await _ask(thinking, found)
+            return await asyncio.to_thread(_read, answer, found, session_id, ground)
+        except (ModelError, TimeoutError, ValueError) as error:
+            logger.warning("session %s: %s gave no lesson: %s", session_id, thinking.model, error)
+    return [_change(signal, session_id, ground) for signal in found]
+
+
+def _change(signal: Signal, session_id: str, ground: Ground) -> Remember:
+    return Remember(
+        signal.kind,
+        signal.text,
+        author="user" if signal.stated else "agent",
+        confidence=SURE if signal.stated else wishes.INFERRED,
+        evidence=(Evidence(session_id, signal.seq, signal.quote, ground.commit),),
+        proposed=not signal.stated,
+    )
+
+
+# --- the model -----------------------------------------------------------------------------------
+
+
+async def _ask(thinking: Thinking, found: Sequence[Signal]) -> str:
+    """The model's answer. Raises `ModelError`."""
+    model = await thinking.models.open(thinking.model)
+    lines = "\n".join(f"{number}. ({item.sort}) {item.text}" for number, item in enumerate(found, 1))
+    request = Request(prompts.render("reflect"), (UserMessage((TextBlock(lines),)),))
+    pieces: list[str] = []
+    async with aclosing(stream(model, request)) as parts:
+        async for part in parts:
+            if isinstance(part, Retrying) and part.discard:
+                pieces.clear()
+            elif isinstance(part, TextPart):
+                pieces.append(part.text)
+                if sum(map(len, pieces)) > ANSWER_CHARS:
+                    raise ModelError(f"its answer is longer than {ANSWER_CHARS:,} characters")
+    return "".join(pieces)
+
+
+def _read(answer: str, found: Sequence[Signal], session_id: str, ground: Ground) -> list[Remember]:
+    """The lessons in an answer. Raises `ValueError` when it is none."""
+    start, end = answer.find("["), answer.rfind("]")
+    items: object = orjson.loads(answer[start : end + 1] if 0 <= start < end else answer)
+    if not isinstance(items, list):
+        raise ValueError("the answer is no list")
+    read = (_lesson(item, found) for item in cast("list[object]", items)[: len(found)])
+    return [replace(_change(signal, session_id, ground), key=key) for signal, key in filter(None, read)]
+
+
+def _lesson(item: object, found: Sequence[Signal]) -> tuple[Signal, str] | None:
+    """A sentence with the model's words for it; what adds to the user's words is a proposal."""
+    match item:
+        case {"number": int() as number, "kind": str() as kind, "text": str() as text} if (
+            1 <= number <= len(found) and kind in get_args(Kind) and 0 < len(text) <= TEXT_CHARS
+        ):
+            key = cast("dict[str, object]", item).get("key")
+            signal = found[number - 1]
+            stated = signal.stated and wishes.supports(signal.quote, text)
+            worded = replace(signal, kind=cast("Kind", kind), text=text, stated=stated)
+            return worded, key[:KEY_CHARS] if isinstance(key, str) else ""
+        case _:
+            return None

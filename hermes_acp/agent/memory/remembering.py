@@ -1,0 +1,111 @@
+"""The memory of a session as its turns use it: opened at the first need, and never a reason to fail.
+
+What it stands on is loaded late, because no answer that opens a session should wait for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import contextmanager
+from importlib import import_module
+from typing import TYPE_CHECKING, TypeAlias, cast
+
+from hermes_acp.agent.turn import Turn
+from hermes_acp.content import Block
+from hermes_acp.events import Event
+from hermes_acp.storage.errors import StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from hermes_acp.agent.approvals import Approvals
+    from hermes_acp.agent.memory.notebook import Notebook
+
+PAGE_SECONDS = 10.0
+"""How long the first request to a model waits for what is known; then it goes without."""
+OFFER_SECONDS = 2.0
+"""How long a prompt waits for the facts that fit it."""
+CLOSING_SECONDS = 2.0
+"""How long a session that ends waits for what its last turns have taught."""
+PENDING = 4
+"""Turns that may wait to be thought about; beyond them one is passed over."""
+
+Publish: TypeAlias = Callable[[Event], None]
+Flush: TypeAlias = Callable[[], Awaitable[None]]
+Spawn: TypeAlias = Callable[[Coroutine[None, None, None]], asyncio.Task[None]]
+Opening: TypeAlias = Callable[[Publish], Awaitable["Notebook"]]
+
+logger = logging.getLogger(__name__)
+
+
+class Remembering:
+    """The memory of one session whose journal has `seq` events; `publish` tells its windows."""
+
+    def __init__(self, opening: Opening, publish: Publish, spawn: Spawn, seq: int) -> None:
+        self._opening = opening
+        self._publish = publish
+        self._spawn = spawn
+        self._seen = seq
+        self._notebook: Notebook | None = None
+        self._alone = asyncio.Lock()
+        self._thinking: set[asyncio.Task[None]] = set()
+
+    async def notebook(self) -> Notebook:
+        """What the session knows and learns. Raises `StorageError`."""
+        if self._notebook is None:
+            self._notebook = await self._opening(self._publish)
+        return self._notebook
+
+    async def page(self, cwd: str) -> str:
+        """What the model is told before the conversation; empty when nothing is known, or nobody can tell."""
+        with _harmless("read for a new session"):
+            async with asyncio.timeout(PAGE_SECONDS):
+                return await (await self.notebook()).page(cwd)
+        return ""
+
+    async def offer(self, turn: Turn, prompt: tuple[Block, ...]) -> None:
+        """Show the model what fits a prompt."""
+        with _harmless("asked for what fits a prompt"):
+            async with asyncio.timeout(OFFER_SECONDS):
+                await (await self.notebook()).offer(turn.place.cwd, prompt)
+
+    async def command(self, cwd: str, rest: str, approvals: Approvals, flush: Flush) -> str:
+        """Do what `/memory` says: what was done, or why it was not. Raises `StorageError`."""
+        module = await asyncio.to_thread(import_module, "hermes_acp.agent.memory.commands")
+        desk = module.Desk(await self.notebook(), cwd, approvals, flush)
+        return cast("str", await module.run(desk, rest))
+
+    def reflect(self, cwd: str, until: int) -> None:
+        """Think about what came since the last time, behind the turn's end, which never waits for it."""
+        after, self._seen = self._seen, until
+        if len(self._thinking) < PENDING:
+            task = self._spawn(self._reflect(cwd, after, until))
+            self._thinking.add(task)
+            task.add_done_callback(self._thinking.discard)
+
+    async def stop(self) -> None:
+        """Stop thinking, after `CLOSING_SECONDS` at most; what was learned until then is safe."""
+        if thinking := set(self._thinking):
+            _, late = await asyncio.wait(thinking, timeout=CLOSING_SECONDS)
+            for task in late:
+                task.cancel()
+            await asyncio.wait(thinking)
+
+    async def _reflect(self, cwd: str, after: int, until: int) -> None:
+        with _harmless("written after a turn"):
+            async with self._alone:
+                module = await asyncio.to_thread(import_module, "hermes_acp.agent.memory.reflection")
+                await module.reflect(await self.notebook(), cwd, after, until)
+
+
+@contextmanager
+def _harmless(what: str) -> Generator[None, None, None]:
+    """A session goes on without its memory."""
+    try:
+        yield
+    except (StorageError, TimeoutError) as error:
+        logger.warning("the memory could not be %s: %s", what, error or "it took too long")
+    except Exception:  # boundary: no turn may fail because of what is remembered
+        logger.exception("the memory could not be %s", what)

@@ -1,0 +1,90 @@
+"""`memory list`, `show` and `why`: what is known, what a session is told of it, and where it comes from."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+
+from hermes_acp.agent.memory import anchors
+from hermes_acp.cli.command import SUCCESS, Subparsers
+from hermes_acp.cli.memory.desk import Desk
+from hermes_acp.cli.screen import safe
+from hermes_acp.cli.sessions_store import print_json
+from hermes_acp.memory import views
+from hermes_acp.memory.facts import telling
+from hermes_acp.memory.facts.fact import Fact, format_file
+from hermes_acp.memory.facts.undoing import derived
+from hermes_acp.memory.scopes import USER
+
+ID = "the id of a fact, or its last six characters"
+
+
+def register(actions: Subparsers) -> tuple[argparse.ArgumentParser, ...]:
+    """Add the arguments of these actions."""
+    listing = actions.add_parser("list", help="what is known here, and what the agent proposes")
+    listing.add_argument(
+        "--all", action="store_true", help="also what was replaced or retracted, and all branches"
+    )
+    show = actions.add_parser("show", help="the pages that a session begins with, or one fact as its file")
+    show.add_argument("fact", nargs="?", metavar="ID", help=ID)
+    why = actions.add_parser("why", help="the words that a fact comes from, and what came of it")
+    why.add_argument("fact", metavar="ID", help=ID)
+    return listing, show, why
+
+
+async def list_(args: argparse.Namespace, desk: Desk) -> int:
+    """Print the facts that hold here and the proposals, or all of them."""
+    if args.all:
+        facts = sorted((await desk.all()).values(), key=lambda fact: fact.id)
+    else:
+        facts = await _known(desk)
+    if args.json:
+        print_json([telling.member(fact) for fact in facts])
+    else:
+        print(safe("\n".join(map(telling.line, facts))) or telling.NOTHING)
+    return SUCCESS
+
+
+async def show(args: argparse.Namespace, desk: Desk) -> int:
+    """Print the pages, or one fact. Raises `BadFact`."""
+    if args.fact:
+        fact = await desk.chosen(args.fact)
+        if args.json:
+            print_json(telling.member(fact))
+        else:
+            print(safe(format_file(fact)), end="")
+        return SUCCESS
+    project, user = await page(desk, "project"), await page(desk, "user")
+    if args.json:
+        print_json({"project": project.text, "user": user.text})
+    else:
+        print(safe("\n".join(filter(None, (project.text, user.text)))) or telling.NOTHING, end="")
+    return SUCCESS
+
+
+async def why(args: argparse.Namespace, desk: Desk) -> int:
+    """Print where a fact comes from. Raises `BadFact`."""
+    facts = await desk.all()
+    fact = await desk.chosen(args.fact)
+    came_of_it = sorted(derived(facts, (fact.id,)))
+    if args.json:
+        print_json({**telling.member(fact), "led_to": came_of_it})
+    else:
+        print(safe(telling.why(fact, facts, came_of_it)))
+    return SUCCESS
+
+
+async def page(desk: Desk, subject: views.Subject) -> views.View:
+    """What a session that begins here is told of the project, or of the user."""
+    facts = [
+        fact for fact in await desk.facts.visible(desk.place) if (fact.scope == USER) == (subject == "user")
+    ]
+    store = USER if subject == "user" else desk.place.project
+    chars = views.USER_CHARS if subject == "user" else views.PROJECT_CHARS
+    stale = await asyncio.to_thread(anchors.changed, facts, desk.root)
+    return views.render(subject, facts, chars, await desk.facts.uses(store), stale)
+
+
+async def _known(desk: Desk) -> list[Fact]:
+    waiting = [review.proposal for review in await desk.facts.review(desk.place)]
+    return [*telling.ordered(await desk.facts.visible(desk.place)), *waiting]

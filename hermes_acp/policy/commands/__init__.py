@@ -1,0 +1,1 @@
+"""What a command would do: parsed, understood word by word, judged."""
