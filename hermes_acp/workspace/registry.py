@@ -195,8 +195,9 @@ def _decoded(data: bytes) -> Record:
     )
 
 
-def _encoded(record: Record) -> bytes:
-    members = {
+def members(record: Record) -> dict[str, object]:
+    """A record as JSON: the form of the file, and what commands show."""
+    return {
         "id": record.id,
         "name": record.name,
         "keys": record.keys,
@@ -208,4 +209,7 @@ def _encoded(record: Record) -> bytes:
         "created": record.created,
         "last_used": record.last_used,
     }
-    return (json.dumps(members, indent=2) + "\n").encode()
+
+
+def _encoded(record: Record) -> bytes:
+    return (json.dumps(members(record), indent=2) + "\n").encode()

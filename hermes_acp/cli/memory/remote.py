@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from hermes_acp.cli.command import FAILURE, SUCCESS, Subparsers, fail
+from hermes_acp.cli.command import SUCCESS, Subparsers, fail
 from hermes_acp.cli.memory.desk import Desk
 from hermes_acp.cli.memory.sharing import take_in
 from hermes_acp.cli.screen import one_line, safe
@@ -75,14 +75,7 @@ async def publish(args: argparse.Namespace, desk: Desk) -> int:
 async def pull(args: argparse.Namespace, desk: Desk) -> int:
     """Take in what is there: new facts, and newer versions of known ones. Raises `RepositoryError`."""
     facts, problems = await asyncio.to_thread(_fetched, args.remote, desk)
-    taken, refused = await take_in(desk, facts)
-    for problem in (*problems, *refused):
-        print(one_line(problem), file=sys.stderr)
-    if args.json:
-        print_json({"taken": taken, "refused": len(problems) + len(refused)})
-    else:
-        print(f"Taken in: {taken} facts. Known already: {len(facts) - taken - len(refused)}.")
-    return FAILURE if problems or refused else SUCCESS
+    return await take_in(desk, facts, problems, as_json=args.json)
 
 
 def _public(fact: Fact) -> Fact:

@@ -52,18 +52,23 @@ async def take(args: argparse.Namespace, desk: Desk) -> int:
     """Take in facts of a file; lines that are none are named and left out. Raises `OSError`."""
     lines = await asyncio.to_thread(_lines, args.file)
     facts, problems = await asyncio.to_thread(_read, lines)
-    taken, refused = await take_in(desk, facts)
+    return await take_in(desk, facts, problems, as_json=args.json)
+
+
+async def take_in(desk: Desk, facts: Sequence[Fact], problems: Sequence[str], *, as_json: bool) -> int:
+    """Have facts from elsewhere hold here, and tell how many do and why others do not. The exit code."""
+    taken, refused = await _taken(desk, facts)
     for problem in (*problems, *refused):
         print(one_line(problem), file=sys.stderr)
-    if args.json:
+    if as_json:
         print_json({"taken": taken, "refused": len(problems) + len(refused)})
     else:
         print(f"Taken in: {taken} facts. Known already: {len(facts) - taken - len(refused)}.")
     return FAILURE if problems or refused else SUCCESS
 
 
-async def take_in(desk: Desk, facts: Sequence[Fact]) -> tuple[int, list[str]]:
-    """Have facts from elsewhere hold here: how many are new or newer, and why others were refused."""
+async def _taken(desk: Desk, facts: Sequence[Fact]) -> tuple[int, list[str]]:
+    """How many are new or newer, and why others were refused."""
     refused: list[str] = []
     kept: list[Take] = []
     for fact in facts:

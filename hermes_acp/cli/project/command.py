@@ -10,7 +10,7 @@ from pathlib import Path
 
 from hermes_acp.cli.command import BAD_USAGE, SUCCESS, Subparsers, fail, table
 from hermes_acp.cli.project import forget, trust, worktrees
-from hermes_acp.cli.project.store import NOWHERE, NoProject, Store, columns, member, print_json, shown
+from hermes_acp.cli.project.store import NOWHERE, NoProject, Store, columns, print_json, shown
 from hermes_acp.cli.screen import tolerate
 from hermes_acp.policy.trust import Trust
 from hermes_acp.storage import backup
@@ -18,7 +18,7 @@ from hermes_acp.storage.errors import StorageError
 from hermes_acp.workspace import identity
 from hermes_acp.workspace.identity import IdentityError
 from hermes_acp.workspace.project import find_project
-from hermes_acp.workspace.registry import Record
+from hermes_acp.workspace.registry import Record, members
 from hermes_acp.workspace.worktrees.worktrees import WorktreeError
 
 Action = Callable[[argparse.Namespace, Store], Coroutine[None, None, int]]
@@ -80,7 +80,7 @@ async def _list(args: argparse.Namespace, store: Store) -> int:
     if args.json:
         print_json(
             [
-                {**member(record), "sessions": len(sessions[record.id]), "trust": _answers(record, answers)}
+                {**members(record), "sessions": len(sessions[record.id]), "trust": _answers(record, answers)}
                 for record in records
             ]
         )
@@ -102,7 +102,7 @@ async def _show(args: argparse.Namespace, store: Store) -> int:
     answers = await store.answers()
     if args.json:
         counted = {"sessions": sessions, "rules": rules, "related": [other.id for other in akin]}
-        print_json(member(record) | counted | {"trust": _answers(record, answers)})
+        print_json(members(record) | counted | {"trust": _answers(record, answers)})
         return SUCCESS
     parent = next((other for other in others if other.id == record.parent), None)
     facts = _facts(record, await store.missing([record]), parent)
@@ -128,7 +128,7 @@ def _facts(record: Record, missing: frozenset[str], parent: Record | None) -> li
 
 
 def _answers(record: Record, answers: Mapping[str, Trust]) -> list[dict[str, object]]:
-    return [trust.member(answers[key]) for key in record.keys if key in answers]
+    return [trust.members(answers[key]) for key in record.keys if key in answers]
 
 
 def _trust(answer: Trust) -> str:
@@ -166,7 +166,7 @@ async def _join(args: argparse.Namespace, store: Store) -> int:
 
 def _tell(args: argparse.Namespace, record: Record, said: str) -> int:
     if args.json:
-        print_json(member(record))
+        print_json(members(record))
     else:
         print(said)
     return SUCCESS

@@ -121,22 +121,6 @@ def columns(
     return (record.id, when, str(sessions), trust, name, place)
 
 
-def member(record: Record) -> dict[str, object]:
-    """A project as JSON shows it."""
-    return {
-        "id": record.id,
-        "name": record.name,
-        "keys": record.keys,
-        "former": record.former,
-        "paths": record.paths,
-        "remote": record.lineage.remote,
-        "roots": record.lineage.roots,
-        "parent": record.parent,
-        "created": record.created,
-        "last_used": record.last_used,
-    }
-
-
 def shown(text: str) -> str:
     """Text of any length fit for a line on a terminal: nothing in it is invisible."""
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)

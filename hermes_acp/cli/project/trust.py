@@ -43,10 +43,10 @@ async def run(args: argparse.Namespace, store: Store) -> int:
     said = f"The agent follows {names} of {shown(place.root)} from the next session on."
     if not names:
         said = f"{shown(place.root)} says nothing to agents; what it says later has to be trusted then."
-    return _tell(args, member(answer), said)
+    return _tell(args, members(answer), said)
 
 
-def member(answer: Trust) -> dict[str, object]:
+def members(answer: Trust) -> dict[str, object]:
     """An answer as JSON shows it."""
     names = sorted({feature.name for feature in answer.features})
     return {"place": answer.place, "answer": answer.answer, "since": answer.decided_at, "features": names}
