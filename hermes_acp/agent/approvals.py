@@ -26,10 +26,13 @@ from hermes_acp.events import (
 )
 from hermes_acp.ops import Answer
 from hermes_acp.policy.effects import Effect, Mode, Permit, Refused
-from hermes_acp.policy.gate import changes_files, judge
+from hermes_acp.policy.gate import changes_files, free, judge
 from hermes_acp.policy.rules.rules import Origin, Rule, Verdict, choices, learn
 from hermes_acp.policy.sandbox import Confinement
 from hermes_acp.storage.rules import Rules
+
+RULES_SECONDS = 1.0
+"""After this time at most, the first rule of another process holds for the reading of ordinary files."""
 
 Question: TypeAlias = ApprovalRequested | QuestionAsked
 
@@ -109,6 +112,8 @@ class Approvals:
     written: Callable[[], tuple[Rule, ...]] = tuple
     """The rules that stand in files now; called in a thread."""
     _told: bool = False
+    _ruled: bool = True
+    _looked: float = float("-inf")
     _open: dict[str, _Waiting] = field(default_factory=dict[str, _Waiting])
 
     async def permit(
@@ -119,6 +124,8 @@ class Approvals:
         locations: tuple[Location, ...],
     ) -> Permit:
         """Judge, ask where needed, and make the permit. Raises `Refused`."""
+        if free(effect, self.roots, self.protected) and await self._without_rules():
+            return Permit(effect)
         rules = await self.store.list(self.project, self.session_id)
         mode = await self._effective_mode(effect, asker)
         # In a thread: the first command loads the parser, and a long one takes a while to parse.
@@ -136,6 +143,15 @@ class Approvals:
             await guard.admit(asker.call_id, effect)
         await asker.flush()
         return Permit(effect, self._confinement() if verdict.confined else None)
+
+    async def _without_rules(self) -> bool:
+        """Whether there was no rule at all a moment ago: then ordinary files are read at once."""
+        now = asyncio.get_running_loop().time()
+        if now >= self._looked + RULES_SECONDS:
+            stored = await self.store.list(self.project, self.session_id)
+            self._ruled = bool(stored or await asyncio.to_thread(self.written))
+            self._looked = now
+        return not self._ruled
 
     def _judge(self, effect: Effect, mode: Mode, rules: list[Rule], *, tainted: bool) -> Verdict:
         """The verdict by all rules, those included that stand in files; for a thread."""
@@ -248,6 +264,7 @@ class Approvals:
         origin = Origin(self.project, self.session_id, client, effect.summary)
         for rule in learn(verdict.remember, option_id, origin):
             await self.store.add(rule)
+            self._ruled = True
 
 
 def _decides(question: Question, answer: Answer) -> bool:

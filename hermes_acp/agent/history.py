@@ -20,6 +20,8 @@ from hermes_acp.events import (
 )
 
 TITLE_LENGTH = 60
+COUNTING = (TurnStarted, Rewound)
+"""The events that say which turns count."""
 LOOKING: tuple[ToolKind, ...] = ("read", "search", "think", "fetch")
 """Kinds of calls that change no files."""
 
@@ -133,7 +135,7 @@ class History:
 
 def taken_back(envelopes: Iterable[Envelope]) -> set[str]:
     """The ids of the turns that were taken back and not brought back."""
-    return History(item for item in envelopes if isinstance(item.event, TurnStarted | Rewound)).gone
+    return History(item for item in envelopes if isinstance(item.event, COUNTING)).gone
 
 
 def tail(envelopes: Sequence[Envelope]) -> History:
