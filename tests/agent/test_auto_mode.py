@@ -15,6 +15,8 @@ from hermes_acp.workspace.execution.sandbox.sandbox import working
 from tests.agent.server import Desk, Window, act, call, choosing, serving
 from tests.escape.cells import seen_folder
 
+pytestmark = pytest.mark.slow
+
 AFTER = act({"text": "done"}, when={"result": ""})
 
 

@@ -274,6 +274,7 @@ def check_recovered(crash: Crash, events: list[Event], recovered: list[MessageCo
             assert len(message.text) >= text
 
 
+@pytest.mark.slow
 @BOUNDED
 @given(st.lists(ACTIONS, min_size=4, max_size=14))
 def test_a_crash_at_any_write_costs_at_most_the_last_half_second_of_an_answer(
@@ -371,6 +372,7 @@ async def joined(database: Database, steps: list[tuple[str, object]]) -> None:
             screen.check(answer, whole=key not in over)
 
 
+@pytest.mark.slow
 @settings(BOUNDED, max_examples=80)
 @given(st.lists(STEPS, min_size=6, max_size=40))
 def test_every_window_reads_every_message_once_whenever_it_joins(steps: list[tuple[str, object]]) -> None:

@@ -10,6 +10,7 @@ from itertools import cycle
 from pathlib import Path
 from typing import Literal
 
+import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
@@ -196,6 +197,7 @@ def check_every_prefix(events: list) -> None:
         assert closing_events(closed) == []
 
 
+@pytest.mark.slow
 @BOUNDED
 @given(SCRIPTS, OPS, CHOICES)
 def test_every_conversation_keeps_its_promises(

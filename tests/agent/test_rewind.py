@@ -35,6 +35,8 @@ from tests.agent.invariants import check_all, check_messages
 from tests.agent.server import Question, Window, act, call, consenting, messages, serving
 from tests.workspace.checkpoints.trees import git, new_repository
 
+pytestmark = pytest.mark.slow
+
 DONE = TurnEnded("end_turn")
 
 

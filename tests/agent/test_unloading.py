@@ -107,6 +107,7 @@ async def test_a_client_that_reads_again_gets_its_answer_whatever_it_did_meanwhi
             assert answers[2] == {"stopReason": "end_turn"}
 
 
+@pytest.mark.slow
 async def test_a_client_that_asks_and_never_reads_is_given_up(tmp_path: Path) -> None:
     async with serving(tmp_path, SCRIPT) as desk:
         deep = desk.folder.joinpath(*["long" * 50] * 10)
@@ -180,6 +181,7 @@ async def test_an_unused_session_is_started_anew_for_a_window_from_elsewhere(tmp
         assert (await desk.open(window.session.session_id)).session is other.session
 
 
+@pytest.mark.slow
 async def test_many_visits_leave_nothing_behind(tmp_path: Path) -> None:
     async with serving(tmp_path, SCRIPT) as desk:
         process = psutil.Process()

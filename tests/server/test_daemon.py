@@ -263,6 +263,7 @@ def _knock_as_nobody(door: Path, hello: bytes) -> int:
             return 0
 
 
+@pytest.mark.slow
 async def test_a_thousand_windows_that_come_and_go_leave_no_descriptor(served: Served) -> None:
     await served.say(greeting(served.folders))
     await until(lambda: not served.daemon.visitors)
@@ -359,6 +360,7 @@ async def test_a_running_turn_keeps_a_server_without_windows(tmp_path: Path) -> 
         await served.ended()
 
 
+@pytest.mark.slow
 async def test_a_server_that_nobody_can_find_any_more_ends(tmp_path: Path) -> None:
     async with serving(places(tmp_path), idle=4.0) as served:
         began = time.monotonic()

@@ -60,6 +60,7 @@ def events() -> st.SearchStrategy[Any]:
     return st.one_of(*(st.from_type(kind) for kind in get_args(Durable)))
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(st.lists(events(), min_size=1, max_size=12))
 def test_events_of_every_kind_come_back_as_they_were(tmp_path: Path, written: list[Any]) -> None:
