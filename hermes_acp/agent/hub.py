@@ -162,7 +162,7 @@ class Subscription:
         self._start_over()
         try:
             envelopes = await self._hub.journal.read(self._hub.session_id, self._seen)
-        except BaseException:
+        except BaseException:  # a cancellation, too: undone here and passed on
             self.fall_behind()
             raise
         for envelope in envelopes[-1:]:

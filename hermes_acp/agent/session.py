@@ -279,7 +279,7 @@ class Session:
         try:
             cwd, env = self.place.cwd, self._services.origin.env
             around = await context.survey(cwd, self.place.roots, env, self._memory.page)
-        except BaseException:
+        except BaseException:  # a cancellation, too: undone here and passed on
             await tools.aclose()
             raise
         # This also reads the tables of secrets, before any text has to wait for them.

@@ -203,7 +203,7 @@ class Sessions:
         await asyncio.to_thread(self._shared.stores.claims.claim, row.session_id)
         try:
             await self._shared.stores.table.create(row)
-        except BaseException:
+        except BaseException:  # a cancellation, too: undone here and passed on
             self._shared.stores.claims.release(row.session_id)
             raise
         self._tasks.create_task(origin.models.warm(model))
@@ -236,7 +236,7 @@ class Sessions:
             await asyncio.to_thread(self._shared.stores.claims.claim, session_id)
             try:
                 return await self._take_up(session_id, roots, opening)
-            except BaseException:
+            except BaseException:  # a cancellation, too: undone here and passed on
                 self._shared.stores.claims.release(session_id)
                 raise
 
