@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -95,7 +95,8 @@ class Home:
 
     def servers(self) -> list[int]:
         """The processes that are shared servers of this home."""
-        return [process.pid for process in psutil.process_iter() if self._serves(process)]
+        found = {process.pid: process for process in psutil.process_iter() if self._serves(process)}
+        return [pid for pid, process in found.items() if not _is_copy(process, found)]
 
     def _serves(self, process: psutil.Process) -> bool:
         try:
@@ -121,6 +122,14 @@ class Home:
             psutil.Process(server).kill()
         assert outlived == [], "servers that outlived the test"
         assert "Traceback" not in self.log, self.log
+
+
+def _is_copy(process: psutil.Process, servers: Collection[int]) -> bool:
+    """Whether it is the child of a server that is not yet the program that it is to become."""
+    try:
+        return process.ppid() in servers
+    except psutil.Error:
+        return True
 
 
 @contextmanager

@@ -108,7 +108,7 @@ def fill(file: Path) -> None:
 
 async def test_a_full_disk_is_said_by_everybody_and_over_when_there_is_room(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
-    with small_disk(disk, "size=512k"):
+    with small_disk(disk, "size=256k"):
         database = await Database.open(disk / "x.db", repair=True)
         await database.write(damage.SESSION, ("s", "Title"))
         kept: list[int] = []
@@ -137,7 +137,7 @@ async def test_a_full_disk_is_said_by_everybody_and_over_when_there_is_room(tmp_
 
 async def test_on_a_full_disk_nothing_new_begins_until_there_is_room(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
-    with small_disk(disk, "size=512k"):
+    with small_disk(disk, "size=256k"):
         await asyncio.to_thread(fill, disk / "filler")
         database = Database(disk / "x.db", repair=True)
         for _ in range(2):
