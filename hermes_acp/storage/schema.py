@@ -35,23 +35,19 @@ def pending(connection: sqlite3.Connection, path: Path) -> list[str]:
 
 
 def migrate(connection: sqlite3.Connection, path: Path, last: str | None = None) -> None:
-    """Apply what is pending, up to `last`, each migration in a transaction of its own.
+    """Apply what is pending, up to `last`: all of it or, when it raises, nothing.
 
-    Needs the writers' lock. Leaves a log that is merged, unless somebody reads.
+    Needs the writers' lock.
     """
-    for name in pending(connection, path):
-        if last is not None and name > last:
-            break
-        text = (resources.files("hermes_acp.storage.migrations") / name).read_text("utf-8")
-        record = f"INSERT INTO migrations VALUES ('{name}', {time.time()})"
-        try:
-            connection.executescript(f"BEGIN IMMEDIATE;{MIGRATIONS};{record};{text};COMMIT;")
-        except BaseException:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            raise
-        # The next one then writes over the log instead of doubling what a small disk must hold.
-        connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+    wanted = [name for name in pending(connection, path) if last is None or name <= last]
+    # In one transaction, so that the log of a new file has each page once: it must fit on a small disk.
+    script = "".join(map(_step, wanted))
+    try:
+        connection.executescript(f"BEGIN IMMEDIATE;{MIGRATIONS};{script}COMMIT;")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
 
 
 @functools.cache
@@ -59,6 +55,11 @@ def names() -> tuple[str, ...]:
     """The migrations of this version, in order."""
     folder = resources.files("hermes_acp.storage.migrations")
     return tuple(sorted(item.name for item in folder.iterdir() if item.name.endswith(".sql")))
+
+
+def _step(name: str) -> str:
+    text = (resources.files("hermes_acp.storage.migrations") / name).read_text("utf-8")
+    return f"INSERT INTO migrations VALUES ('{name}', {time.time()});{text};"
 
 
 def _applied(connection: sqlite3.Connection, path: Path) -> list[str]:
