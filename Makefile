@@ -44,11 +44,11 @@ demo: $(READY)
 test: $(READY)
 	$(BIN)/pytest -n auto --dist loadfile
 
-# What runs inside one process; the other folders start programs.
-UNIT := tests/agent tests/llm tests/memory tests/policy tests/server tests/storage tests/test_sizes.py
+# What runs inside one process; the tests of the other folders start programs.
+UNIT := tests/agent tests/llm tests/memory tests/policy tests/server tests/storage
 
 unit: $(READY)
-	$(BIN)/pytest -n auto --dist loadfile -m "not slow" $(UNIT)
+	$(BIN)/pytest -n auto --dist loadfile -m "not slow and not programs" $(UNIT)
 
 check: export PYRIGHT_PYTHON_IGNORE_WARNINGS = 1
 check: $(READY)

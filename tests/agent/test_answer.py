@@ -19,6 +19,8 @@ from hermes_acp.llm.base import AssistantMessage
 from tests.agent.invariants import check_all, check_messages
 from tests.agent.server import act, call, messages, say, serving
 
+pytestmark = pytest.mark.programs
+
 DONE = TurnEnded("end_turn")
 
 

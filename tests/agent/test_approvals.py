@@ -21,6 +21,8 @@ from hermes_acp.storage.database import Database
 from hermes_acp.storage.rules import Rules
 from tests.agent.server import Desk, act, call, choosing, holding, say, serving
 
+pytestmark = pytest.mark.programs
+
 DONE = TurnEnded("end_turn")
 WRITES = [
     act(call("write_file", path=f"{name}.txt", content=name), when={"user": f"write {name}"})

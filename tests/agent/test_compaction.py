@@ -36,6 +36,8 @@ from tests.agent.invariants import check_all, check_messages
 from tests.agent.server import Window, act, call, messages, serving
 from tests.agent.turns import turn_with
 
+pytestmark = pytest.mark.programs
+
 DONE = TurnEnded("end_turn")
 SMALL = {"context_window": 1000}
 FULL = {"usage": {"input": 900, "output": 10, "cost": 0.5}}

@@ -23,6 +23,8 @@ from hermes_acp.llm.base import UserMessage
 from tests.agent.invariants import check_all, check_messages
 from tests.agent.server import act, call, messages, say, serving
 
+pytestmark = pytest.mark.programs
+
 DONE = TurnEnded("end_turn")
 LOOK = call("list_dir", path=".")
 

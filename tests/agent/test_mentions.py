@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from hermes_acp.events import Notice, Steered, ToolCallFinished, TurnEnded
 from tests.agent.server import messages, say, serving
+
+pytestmark = pytest.mark.programs
 
 
 async def test_a_file_that_is_referred_to_is_read_before_the_model_is_asked(tmp_path: Path) -> None:

@@ -25,6 +25,8 @@ from hermes_acp.ops import Answer
 from hermes_acp.policy.masking import MARK
 from tests.agent.server import Question, act, call, choosing, consenting, messages, say, serving
 
+pytestmark = pytest.mark.programs
+
 TOKEN = "ghp_9fK2mQx7Lw4Zt8Rb1Vn6Yc3Hd5Js0Pg4Ua7E"
 PASSWORD = "q7Tz-m2Rw"
 ENV = f"# local\nPORT=8080\nDB_PASSWORD={PASSWORD}\nGITHUB_TOKEN={TOKEN}\n"

@@ -31,6 +31,8 @@ from hermes_acp.events import (
 from tests.agent.invariants import check_all, check_messages
 from tests.agent.server import Desk, Window, act, call, holding, messages, say, serving
 
+pytestmark = pytest.mark.programs
+
 CANCELLED = TurnEnded("cancelled")
 DONE = TurnEnded("end_turn")
 LONG = say("word ", repeat=100_000, delay=0.001)

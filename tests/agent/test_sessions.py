@@ -21,6 +21,8 @@ from hermes_acp.tools.mcp_config import McpServer
 from tests.agent.invariants import check_all
 from tests.agent.server import act, say, serving
 
+pytestmark = pytest.mark.programs
+
 DONE = TurnEnded("end_turn")
 CANCELLED = TurnEnded("cancelled")
 LONG = say("word ", repeat=100_000, delay=0.001)

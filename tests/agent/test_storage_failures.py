@@ -16,6 +16,8 @@ from hermes_acp.storage.sessions import SessionTable
 from tests.agent.invariants import check_all, check_messages
 from tests.agent.server import Desk, Window, act, call, holding, messages, say, serving
 
+pytestmark = pytest.mark.programs
+
 DONE = TurnEnded("end_turn")
 TALK = act({"text": "word " * 400}, when={"user": ""})
 SIZE = "size=1m"

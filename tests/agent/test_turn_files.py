@@ -20,6 +20,8 @@ from hermes_acp.workspace.places import Version
 from tests.agent.server import environment
 from tests.workspace.checkpoints.trees import git, new_repository
 
+pytestmark = pytest.mark.programs
+
 OLD, NEW = Version("100644", "a"), Version("100644", "b")
 RUNS = ((100.0, 110.0), (200.0, 201.0))
 WINDOW = (90.0, 300.0)

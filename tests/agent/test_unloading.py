@@ -23,6 +23,8 @@ from hermes_acp.server.streams import AsyncioStreams
 from tests.agent.editors import editing, eventually
 from tests.agent.server import Desk, act, consenting, holding, serving
 
+pytestmark = pytest.mark.programs
+
 MEBI = 1024 * 1024
 CHUNKS = 100_000
 WORD = "word "

@@ -13,6 +13,8 @@ from hermes_acp.cli.acp_client import AgentError, AgentGone
 from tests.agent.editors import Editor, Serve, buffers, editing, eventually, saved
 from tests.agent.server import Desk, act, call, serving
 
+pytestmark = pytest.mark.programs
+
 ASK = {"user": "may I"}
 SCRIPT = [
     act(call("write_file", path="a.txt", content="ours\n"), when=ASK),

@@ -14,6 +14,8 @@ import pytest
 from hermes_acp.llm.lines import MAX_AHEAD
 from hermes_acp.llm.litellm_process import GRANT, Worker, WorkerLost
 
+pytestmark = pytest.mark.programs
+
 OBEDIENT = Path(__file__).parent / "obedient_worker.py"
 PATIENCE = 10.0
 

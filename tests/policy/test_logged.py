@@ -5,8 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
+pytestmark = pytest.mark.programs
+
 PROGRAM = """
 import logging
+import pytest
+
 from hermes_acp.policy.secrets import logged
 logged.begin("%(levelname)s %(message)s")
 logging.warning("connecting with %s", "token=x9Kq2Lm7Rt4Wz8")

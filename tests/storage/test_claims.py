@@ -13,6 +13,8 @@ import pytest
 from hermes_acp.storage.claims import Claims, SessionInUse
 from hermes_acp.storage.database import StorageError
 
+pytestmark = pytest.mark.programs
+
 OTHER = """
 import sys
 from pathlib import Path

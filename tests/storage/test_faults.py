@@ -16,6 +16,8 @@ import pytest
 from hermes_acp.storage.database import Database, StorageError
 from tests.storage import damage
 
+pytestmark = pytest.mark.programs
+
 ROOT = Path(__file__).parents[2]
 ATTACHED = 10.0
 """Seconds that strace may take to get hold of a process."""

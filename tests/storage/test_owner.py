@@ -16,6 +16,8 @@ from hermes_acp import __version__
 from hermes_acp.storage.errors import StorageError
 from hermes_acp.storage.owner import DataFolderInUse, Holder, Owner
 
+pytestmark = pytest.mark.programs
+
 OTHER = """
 import sys
 from pathlib import Path

@@ -13,6 +13,8 @@ from hermes_acp.llm.base import UserMessage
 from tests.agent.server import Desk, Window, act, call, messages, say, serving
 from tests.workspace.repos import git
 
+pytestmark = pytest.mark.programs
+
 QUOTE = "use pnpm in this repository"
 RULE = "Use pnpm, not npm."
 
