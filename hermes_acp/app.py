@@ -10,9 +10,10 @@ import os
 import signal
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
-from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from hermes_acp import config, folders
@@ -23,6 +24,7 @@ from hermes_acp.agent.sessions import Opening, Sessions, Shared, Stores
 from hermes_acp.agent.turn import Place
 from hermes_acp.endpoint import Hello, Refused, Untrusted
 from hermes_acp.policy.secrets import logged
+from hermes_acp.records import record
 from hermes_acp.server import connection, control
 from hermes_acp.server.acp.client import AcpClient
 from hermes_acp.server.acp.handlers import METHODS, NOTIFICATIONS
@@ -39,8 +41,8 @@ from hermes_acp.storage.journal import Journal
 from hermes_acp.storage.owner import Owner
 from hermes_acp.storage.rules import Rules
 from hermes_acp.storage.sessions import SessionRow, SessionTable
-from hermes_acp.tools.base import SessionTools
-from hermes_acp.tools.mcp_tools import McpSource
+from hermes_acp.tools.base import SessionTools, Tool
+from hermes_acp.tools.mcp.tools import McpSource
 from hermes_acp.workspace.execution.local import LocalExecution
 from hermes_acp.workspace.registry import Registry
 
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
     from hermes_acp.agent.checkpointing import Checkpointing
     from hermes_acp.agent.isolation import Isolation
     from hermes_acp.agent.trust import Trusting
+    from hermes_acp.llm.base import Model
     from hermes_acp.storage.recall_index import RecallIndex
 
 T = TypeVar("T")
@@ -62,7 +65,7 @@ CANNOT_LISTEN = 1
 """The exit code when there is a server already, or its socket cannot be made."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Server:
     """A running server without connections."""
 
@@ -91,13 +94,13 @@ async def running(env: Mapping[str, str]) -> AsyncGenerator[Server, None]:
     memory = SharedMemory(places, database, config.child_environment(env))
 
     async def tools(opening: Opening, place: Place, remembering: Remembering) -> SessionTools:
-        # Their parameter classes take time to build, which no answer should wait for.
-        families = await asyncio.to_thread(import_module, "hermes_acp.tools.toolset")
+        families = await asyncio.to_thread(_tool_families)
         origin, servers = opening.origin, opening.mcp_servers
         source = McpSource(servers, place.cwd, origin.env, place.roots) if servers else None
-        history = families.History(database, places.projects)
+        history = families.History(database, places.projects, _cheap_model(origin))
         timeout, notebook = origin.settings.command_timeout, remembering.notebook
-        return cast("SessionTools", families.Toolset(source, timeout, origin.env, history, notebook))
+        more = await _service_tools(origin, remembering)
+        return cast("SessionTools", families.Toolset(source, timeout, origin.env, history, notebook, more))
 
     async def isolation(origin: Origin) -> Isolation:
         # Few sessions want it, and git's side of it takes a while to import.
@@ -145,11 +148,36 @@ async def running(env: Mapping[str, str]) -> AsyncGenerator[Server, None]:
                 for task in (living, copying, indexing, learning):
                     task.cancel()
     finally:
-        memory.close()
+        await memory.aclose()
         await execution.aclose()
         await origins.aclose()
         await database.close()
         await asyncio.to_thread(owner.release)
+
+
+def _cheap_model(origin: Origin) -> Callable[[], Awaitable[Model]] | None:
+    """Opens the model for small work of the memory, where one is set."""
+    name = origin.settings.memory_model
+    return partial(origin.models.open, name) if name else None
+
+
+async def _service_tools(origin: Origin, remembering: Remembering) -> tuple[Tool, ...]:
+    """What the model can ask the memory services of the user; most have none."""
+    if not origin.settings.memory_services or (outside := await remembering.outside()) is None:
+        return ()
+    module = await asyncio.to_thread(import_module, "hermes_acp.tools.memory_services")
+    return cast("tuple[Tool, ...]", module.service_tools(outside))
+
+
+def _tool_families() -> ModuleType:
+    """For a thread: their parameter classes take time to build, which no answer should wait for."""
+    name = "hermes_acp.tools.toolset"
+    first = name not in sys.modules
+    families = import_module(name)
+    if first:
+        # What was imported since the start stays, too.
+        gc.freeze()
+    return families
 
 
 def _stores(

@@ -10,13 +10,13 @@ import os
 import sys
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from hermes_acp import folders
+from hermes_acp.records import record
 
 PREFIX = folders.PREFIX
 
@@ -31,6 +31,9 @@ PER_WINDOW = frozenset(
 SCRIPTED = "scripted/"
 """Models with this prefix play a script file."""
 
+FILE_ONLY = frozenset({"keys", "memory_services"})
+"""Settings that no variable sets, since variables may come from the folder in which a window was opened."""
+
 OWN = frozenset({"PYDANTIC_DISABLE_PLUGINS"})
 """Variables that we set for our own libraries."""
 
@@ -39,7 +42,7 @@ class ConfigError(Exception):
     """The configuration cannot be used; `str()` names the file or variable and the problem."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Paths:
     """Our four folders; none of them is created here."""
 
@@ -69,6 +72,21 @@ class Paths:
         return self.data / "projects"
 
 
+class MemoryService(BaseModel):
+    """A memory service outside of this program, which is told what is said in sessions."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["hindsight"]
+    name: str = Field(default="", pattern=r"^(?:[a-z][a-z0-9_]{0,30})?$")
+    url: str = Field(pattern=r"^https?://[^/@\s]+(?:/[^@\s]*)?$")
+
+    @property
+    def label(self) -> str:
+        """What it is called: its name, or its kind."""
+        return self.name or self.kind
+
+
 class Settings(BaseModel):
     """What the user can set, with defaults."""
 
@@ -78,11 +96,13 @@ class Settings(BaseModel):
     model_base_url: str = ""
     models: tuple[str, ...] = ()
     memory_model: str = ""
-    """A cheap model that words what a turn has taught; empty: the user's own words are kept."""
+    """A cheap model for what a turn has taught and long results of recall; empty: words and extracts."""
     effort: Literal["default", "none", "low", "medium", "high"] = "default"
     mode: Literal["ask", "plan", "accept_edits", "auto", "full"] = "ask"
     sandbox_network: bool = False
     """Whether commands in the sandbox have the machine's network, whole."""
+    memory_services: tuple[MemoryService, ...] = Field(default=(), max_length=4)
+    """Services that are told what is said, and asked what they remember of it; only in the file."""
     keys: dict[str, str] = Field(default_factory=dict)
     server_idle: float = Field(default=1_800.0, ge=1.0)
     """Seconds without windows and turns after which the shared server ends."""
@@ -91,6 +111,13 @@ class Settings(BaseModel):
     command_timeout: float = Field(default=120.0, gt=0)
     log_level: Literal["debug", "info", "warning", "error"] = "warning"
     allow_real_models: bool = True
+
+    @field_validator("memory_services")
+    @classmethod
+    def _told_apart(cls, services: tuple[MemoryService, ...]) -> tuple[MemoryService, ...]:
+        if len({service.label for service in services}) < len(services):
+            raise ValueError("two services have the same name: give each a `name` of its own")
+        return services
 
     @field_validator("models", mode="before")
     @classmethod
@@ -117,7 +144,7 @@ def settings(env: Mapping[str, str], file: Path, cwd: str = "") -> Settings:
     """Read file and environment; a script named relatively lies below `cwd`. Raises `ConfigError`."""
     values = _file_values(file)
     for name in Settings.model_fields:
-        if (value := env.get(PREFIX + name.upper())) is not None and name != "keys":
+        if (value := env.get(PREFIX + name.upper())) is not None and name not in FILE_ONLY:
             values[name] = value
     if str(model := values.get("model", "")).startswith(SCRIPTED) and cwd:
         values["model"] = SCRIPTED + str(Path(cwd, str(model).removeprefix(SCRIPTED)))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from hermes_acp.records import record
 
-@dataclass(frozen=True, slots=True)
+
+@record
 class TextBlock:
     """Plain or Markdown text."""
 
@@ -14,7 +15,7 @@ class TextBlock:
     type: Literal["text"] = "text"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ImageBlock:
     """An image; `data` is base64."""
 
@@ -24,7 +25,7 @@ class ImageBlock:
     type: Literal["image"] = "image"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class AudioBlock:
     """A sound; `data` is base64."""
 
@@ -33,7 +34,7 @@ class AudioBlock:
     type: Literal["audio"] = "audio"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LinkBlock:
     """A reference to something that the agent can read by itself."""
 
@@ -46,7 +47,7 @@ class LinkBlock:
     type: Literal["link"] = "link"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ResourceBlock:
     """Contents handed over with the message: `text`, or `blob` as base64; one of the two."""
 
@@ -60,7 +61,7 @@ class ResourceBlock:
 Block: TypeAlias = TextBlock | ImageBlock | AudioBlock | LinkBlock | ResourceBlock
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Diff:
     """A change of one file as whole texts; `old_text` is None for a new file. Path absolute."""
 
@@ -70,7 +71,7 @@ class Diff:
     type: Literal["diff"] = "diff"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TerminalRef:
     """A terminal that an editor itself runs and shows; its id is `window/id`, with the window's label."""
 
@@ -82,7 +83,7 @@ Shown: TypeAlias = TextBlock | ImageBlock | AudioBlock | LinkBlock | ResourceBlo
 """What a tool call shows to the person (the model reads `ToolCallFinished.result`)."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Location:
     """A place in a file for the editor to follow; absolute path, 1-based line."""
 

@@ -11,15 +11,15 @@ repeated by a later durable event.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
 from hermes_acp.content import Block, ImageBlock, Location, Shown
+from hermes_acp.records import record
 
 # --- parts of events -----------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ToolRequest:
     """A call as the model wrote it; `arguments` is the JSON text, possibly malformed."""
 
@@ -28,7 +28,7 @@ class ToolRequest:
     arguments: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ExitStatus:
     """How a command ended: an exit code, or the name of the signal that ended it."""
 
@@ -36,7 +36,7 @@ class ExitStatus:
     signal: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PlanEntry:
     """One line of the agent's plan."""
 
@@ -45,7 +45,7 @@ class PlanEntry:
     priority: Literal["high", "medium", "low"] = "medium"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Choice:
     """One possible answer to a permission request."""
 
@@ -54,7 +54,7 @@ class Choice:
     kind: Literal["allow_once", "allow_always", "reject_once", "reject_always"]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Field:
     """One thing the agent asks the user for: free text, or one (or several) of `choices`."""
 
@@ -65,7 +65,7 @@ class Field:
     required: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class OptionValue:
     """One value that a session option can take."""
 
@@ -74,7 +74,7 @@ class OptionValue:
     description: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Option:
     """A setting of the session that the user can change between turns."""
 
@@ -86,7 +86,7 @@ class Option:
     description: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Command:
     """A slash command; `hint` is None when it takes no input."""
 
@@ -95,7 +95,7 @@ class Command:
     hint: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Usage:
     """Tokens of one model request; `cost` in US dollars where the price is known."""
 
@@ -121,7 +121,7 @@ ToolOutcome: TypeAlias = Literal["completed", "failed", "refused", "cancelled", 
 FactStatus: TypeAlias = Literal["proposed", "active", "superseded", "retracted"]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class FactNote:
     """A fact as it was told of; `why` says for what reason, empty where nobody asks."""
 
@@ -135,7 +135,7 @@ class FactNote:
 # --- durable events ------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SessionStarted:
     """The first event of every session."""
 
@@ -144,11 +144,12 @@ class SessionStarted:
     type: Literal["session_started"] = "session_started"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TurnStarted:
     """The user's message was accepted and its turn begins. `client` names the window it came from.
 
     A turn `aside` is a command, and no part of the conversation. `speaker`: who said it, when imported.
+    `branch` is what was checked out in the `worktree` then: without a branch the commit, empty without git.
     """
 
     message_id: str
@@ -156,10 +157,12 @@ class TurnStarted:
     client: str = ""
     aside: bool = False
     speaker: str = ""
+    branch: str = ""
+    worktree: str = ""
     type: Literal["turn_started"] = "turn_started"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Steered:
     """A message of the user that joined the running turn."""
 
@@ -169,7 +172,7 @@ class Steered:
     type: Literal["steered"] = "steered"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class MessageCompleted:
     """One whole answer of the model. `text` and `thought` equal the deltas that came before it.
 
@@ -186,7 +189,7 @@ class MessageCompleted:
     type: Literal["message_completed"] = "message_completed"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ToolCallStarted:
     """A tool call is about to be judged and run."""
 
@@ -199,7 +202,7 @@ class ToolCallStarted:
     type: Literal["tool_call_started"] = "tool_call_started"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ToolCallFinished:
     """The end of a tool call: exactly one for each `ToolCallStarted`, on cancel too."""
 
@@ -214,7 +217,7 @@ class ToolCallFinished:
     type: Literal["tool_call_finished"] = "tool_call_finished"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ApprovalRequested:
     """May this call do what `shown` and `reason` say? Answered by `Answer(request_id, …)`."""
 
@@ -228,7 +231,7 @@ class ApprovalRequested:
     type: Literal["approval_requested"] = "approval_requested"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ApprovalResolved:
     """The end of an approval: the choice and who made it, or None when nobody answered."""
 
@@ -239,7 +242,7 @@ class ApprovalResolved:
     type: Literal["approval_resolved"] = "approval_resolved"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class QuestionAsked:
     """The agent asks the user something. Answered by `Answer(request_id, …)`."""
 
@@ -250,7 +253,7 @@ class QuestionAsked:
     type: Literal["question_asked"] = "question_asked"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class QuestionAnswered:
     """The end of a question. `values` is a JSON object as text, None when there is no answer."""
 
@@ -262,7 +265,7 @@ class QuestionAnswered:
     type: Literal["question_answered"] = "question_answered"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PlanUpdated:
     """The whole plan as it is now."""
 
@@ -270,7 +273,7 @@ class PlanUpdated:
     type: Literal["plan_updated"] = "plan_updated"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ContextCompacted:
     """Everything before this event is replaced by `summary` for the model; the journal keeps it."""
 
@@ -281,7 +284,7 @@ class ContextCompacted:
     type: Literal["context_compacted"] = "context_compacted"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CheckpointTaken:
     """The files at `root` were recorded before the last turn's effects, or after; the last one counts."""
 
@@ -292,7 +295,7 @@ class CheckpointTaken:
     type: Literal["checkpoint_taken"] = "checkpoint_taken"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CheckpointMissed:
     """There is no such checkpoint: what the turn did to files cannot be taken back. `reason` is a clause."""
 
@@ -300,7 +303,7 @@ class CheckpointMissed:
     type: Literal["checkpoint_missed"] = "checkpoint_missed"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Rewound:
     """The last `count` turns that were not aside were taken back, or brought back again: files and words."""
 
@@ -309,18 +312,20 @@ class Rewound:
     type: Literal["rewound"] = "rewound"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class MemoryChanged:
     """Facts were learned, changed or taken back; `by` whom: the agent's tool, what it thought after a turn,
-    or the user."""
+    or the user. Of a `turn` that was taken back, they went with it, or came back with it the next time.
+    """
 
     change_id: str
     facts: tuple[FactNote, ...]
     by: Literal["agent", "reflection", "user"]
+    turn: str = ""
     type: Literal["memory_changed"] = "memory_changed"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class FactsShown:
     """The model sees these facts: in its instructions, since the `start`, or because they fit a `turn`.
 
@@ -332,7 +337,19 @@ class FactsShown:
     type: Literal["facts_shown"] = "facts_shown"
 
 
-@dataclass(frozen=True, slots=True)
+@record
+class PassagesShown:
+    """The model sees what a memory service outside of this program has, because it may fit the turn.
+
+    `text` was screened as the output of a tool is: strangers may have written it.
+    """
+
+    source: str
+    text: str
+    type: Literal["passages_shown"] = "passages_shown"
+
+
+@record
 class UsageUpdated:
     """Tokens in the context, the size of the window, and the session's cost so far (US dollars)."""
 
@@ -342,7 +359,7 @@ class UsageUpdated:
     type: Literal["usage_updated"] = "usage_updated"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TurnEnded:
     """The last event of a turn, once. `error` is a sentence for the user; `client` who cancelled it."""
 
@@ -356,7 +373,7 @@ class TurnEnded:
 # --- live events ---------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class StepStarted:
     """One request to the model begins; steps are counted from 1 within a turn."""
 
@@ -365,7 +382,7 @@ class StepStarted:
     type: Literal["step_started"] = "step_started"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TextDelta:
     """A piece of the model's answer, `offset` characters after its beginning."""
 
@@ -375,7 +392,7 @@ class TextDelta:
     type: Literal["text_delta"] = "text_delta"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ThoughtDelta:
     """A piece of the model's reasoning, `offset` characters after its beginning."""
 
@@ -385,7 +402,7 @@ class ThoughtDelta:
     type: Literal["thought_delta"] = "thought_delta"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class MessageDiscarded:
     """What came of this message does not count: the model is asked again, for another message."""
 
@@ -393,7 +410,7 @@ class MessageDiscarded:
     type: Literal["message_discarded"] = "message_discarded"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ToolCallAnnounced:
     """The model began to write a call whose arguments are still streaming."""
 
@@ -403,7 +420,7 @@ class ToolCallAnnounced:
     type: Literal["tool_call_announced"] = "tool_call_announced"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ToolCallProgress:
     """A running call has news: `output` is appended to what came before, `shown` replaces it."""
 
@@ -413,7 +430,7 @@ class ToolCallProgress:
     type: Literal["tool_call_progress"] = "tool_call_progress"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CompactionStarted:
     """The context is being summarised; its end is a `ContextCompacted` with the same id."""
 
@@ -421,7 +438,7 @@ class CompactionStarted:
     type: Literal["compaction_started"] = "compaction_started"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SummaryDelta:
     """A piece of the summary, after `offset` characters of it were shown; the whole comes at the end."""
 
@@ -431,7 +448,7 @@ class SummaryDelta:
     type: Literal["summary_delta"] = "summary_delta"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class OptionsChanged:
     """All settings of the session as they are now."""
 
@@ -439,7 +456,7 @@ class OptionsChanged:
     type: Literal["options_changed"] = "options_changed"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TitleChanged:
     """The session has a (new) title."""
 
@@ -447,7 +464,7 @@ class TitleChanged:
     type: Literal["title_changed"] = "title_changed"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PlaceChanged:
     """The session works in another folder from now on."""
 
@@ -455,7 +472,7 @@ class PlaceChanged:
     type: Literal["place_changed"] = "place_changed"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CommandsChanged:
     """All slash commands as they are now."""
 
@@ -463,7 +480,7 @@ class CommandsChanged:
     type: Literal["commands_changed"] = "commands_changed"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Notice:
     """Something the user should know; not part of the conversation."""
 
@@ -473,14 +490,14 @@ class Notice:
     type: Literal["notice"] = "notice"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PromptDropped:
     """A prompt (the envelope's turn) was cancelled before its turn began; it left no trace."""
 
     type: Literal["prompt_dropped"] = "prompt_dropped"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class JournalFailed:
     """Events could not be written. What was not acknowledged is gone; the session goes on."""
 
@@ -488,7 +505,7 @@ class JournalFailed:
     type: Literal["journal_failed"] = "journal_failed"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SessionEnded:
     """The session has left memory: nothing follows. `client` is the window that wanted it, for `reason`."""
 
@@ -515,6 +532,7 @@ Durable: TypeAlias = (
     | Rewound
     | MemoryChanged
     | FactsShown
+    | PassagesShown
     | UsageUpdated
     | TurnEnded
 )
@@ -541,7 +559,7 @@ Event: TypeAlias = Durable | Live
 LIVE: tuple[type, ...] = get_args(Live)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Envelope:
     """An event with its place: `seq` counts the session's durable events from 1, None when live.
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from hermes_acp.content import Block
+from hermes_acp.records import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Prompt:
     """A message of the user; `turn_id` is chosen by the caller and comes back on every event."""
 
@@ -17,7 +17,7 @@ class Prompt:
     client: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Steer:
     """A message that joins the running turn at its next step."""
 
@@ -25,7 +25,7 @@ class Steer:
     client: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Cancel:
     """Stop the turn `turn_id`, running or queued; None: everything running and queued."""
 
@@ -33,7 +33,7 @@ class Cancel:
     client: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Answer:
     """The reply to an approval (`option_id`) or a question (`outcome`, `values` as JSON text).
 

@@ -22,9 +22,12 @@ from hermes_acp import __version__, endpoint, folders
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
+    from types import ModuleType
 
 PROTOCOLS = ("acp", "lsp")
 STANDALONE = "--standalone"
+SHARED = ["server", "run", "--ready"]
+"""How `starting` calls the shared server, with a descriptor behind it."""
 UNUSABLE = 2
 """The exit code when the server refuses this client, as for settings that are wrong."""
 NOT_WRITTEN = 74
@@ -50,6 +53,10 @@ def main(argv: list[str]) -> int:
         return serve("", argv)
     if len(words) == 1 and words[0] in PROTOCOLS:
         return serve(words[0], argv)
+    if argv[:-1] == SHARED and argv[-1].isdecimal():
+        # A window waits for it: what parses commands is left out.
+        shared: int = _app().daemon(int(argv[-1]))
+        return shared
     # Commands import what they need; the protocol path must not pay for them.
     code: int = import_module("hermes_acp.cli.main").main(argv)
     return code
@@ -217,13 +224,18 @@ def _end_quietly() -> None:
 
 def host(protocol: str, source: int, target: int) -> int:
     """Host the server in this process."""
+    code: int = _app().stdio(protocol, source, target)
+    return code
+
+
+def _app() -> ModuleType:
+    """The whole server, to be run at once."""
     # Other packages' pydantic plugins have no business here, and looking for them takes time.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # noqa: TID251 (before any import)
-    # Nothing that imports make is garbage; `app.stdio` lets the collector work again.
+    # Nothing that imports make is garbage; `app` lets the collector work again.
     gc.disable()
     # Imported only now: the descriptors are safe.
-    code: int = import_module("hermes_acp.app").stdio(protocol, source, target)
-    return code
+    return import_module("hermes_acp.app")
 
 
 def guard() -> tuple[int, int]:

@@ -33,9 +33,11 @@ NEVER_AT_THE_START = {
     "hermes_acp.llm.scripted",
     "hermes_acp.memory.facts.store",
     "hermes_acp.tools.files",
-    "hermes_acp.tools.mcp_connection",
+    "hermes_acp.tools.mcp.connection",
     "hermes_acp.tools.terminal",
     "hermes_acp.tools.toolset",
+    "hermes_acp.workspace.execution.machine",
+    "jsonschema",
 }
 """What takes long to load and is needed by no answer to `initialize` or `session/new`."""
 
@@ -51,12 +53,15 @@ LATE = {
     "cli/server.py": "the whole server: only to run it",
     "endpoint.py": "the start of a server: only when none runs; cryptography: only without Unix sockets",
     "llm/choice.py": "the clients of models: when one is opened, in a thread",
+    "memory/providers/opening.py": "the client of a memory service: where one is configured, in a thread",
     "policy/injection/__init__.py": "tables and patterns: at the first scan, in a thread",
     "policy/secrets/__init__.py": "the same: at the first redaction",
     "policy/commands/classify.py": "the parser: at the first command, in a thread",
+    "records.py": "nothing: it compiles constructors",
     "storage/integrity.py": "what reads damaged files: when there is one, in SQLite's thread",
     "shim.py": "everything: the descriptors have to be safe first",
-    "tools/mcp_tools.py": "the mcp package: only for sessions with servers, in a thread",
+    "tools/mcp/tools.py": "the mcp package: only for sessions with servers, in a thread",
+    "workspace/execution/local.py": "processes and sandboxes: at the first command, in a thread",
     "workspace/memory_repository/repository.py": "GitPython: when facts are read or written, in a thread",
 }
 """The files that import late, and what for."""

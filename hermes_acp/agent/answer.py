@@ -32,6 +32,7 @@ from hermes_acp.llm.base import (
     UsagePart,
 )
 from hermes_acp.llm.retry import Retrying, stream
+from hermes_acp.records import record
 from hermes_acp.storage.database import StorageError
 from hermes_acp.tools.base import SessionTools
 
@@ -68,7 +69,7 @@ class _Draft:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Answer:
     """What the model said and why it stopped."""
 

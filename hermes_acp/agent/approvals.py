@@ -29,6 +29,7 @@ from hermes_acp.policy.effects import Effect, Mode, Permit, Refused
 from hermes_acp.policy.gate import changes_files, free, judge
 from hermes_acp.policy.rules.rules import Origin, Rule, Verdict, choices, learn
 from hermes_acp.policy.sandbox import Confinement
+from hermes_acp.records import record
 from hermes_acp.storage.rules import Rules
 
 RULES_SECONDS = 1.0
@@ -62,7 +63,7 @@ class Guard(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Asker:
     """The call that wants something: where its events go and what it shows."""
 
@@ -80,7 +81,7 @@ async def nowhere(_roots: tuple[str, ...]) -> bool:
     return False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Sandbox:
     """The sandbox as far as it is asked for: whether it holds commands in some folders; its network."""
 
@@ -108,7 +109,7 @@ class Approvals:
     mode: Mode
     store: Rules
     answerers: Callable[[], int]
-    sandbox: Sandbox = Sandbox()
+    sandbox: Sandbox = Sandbox()  # noqa: RUF009 (it is frozen)
     written: Callable[[], tuple[Rule, ...]] = tuple
     """The rules that stand in files now; called in a thread."""
     _told: bool = False

@@ -7,7 +7,7 @@ import itertools
 import logging
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib import import_module
 from typing import cast
 
@@ -31,6 +31,7 @@ from hermes_acp.events import (
 )
 from hermes_acp.policy.effects import Effect, Permit, Refused
 from hermes_acp.policy.masking import Stream
+from hermes_acp.records import record
 from hermes_acp.storage.database import StorageError
 from hermes_acp.tools.base import Call, Reply, Tool, ToolError, ToolResult
 from hermes_acp.workspace.documents import DocumentError, Documents
@@ -46,7 +47,7 @@ QUOTED = re.compile(r"""(["'])(?:(?!\1)[^\\]|\\.)*\1""", re.DOTALL)
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CallContext:
     """What one running call may use (`tools.base.ToolContext`); `stream` carries its live output."""
 

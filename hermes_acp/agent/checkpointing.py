@@ -10,12 +10,13 @@ import os
 import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from hermes_acp.agent.turn_files import NotRecorded, Written
+from hermes_acp.agent.recorded import NotRecorded, Written
 from hermes_acp.events import CheckpointTaken, Rewound
+from hermes_acp.records import record
 from hermes_acp.storage.errors import StorageError
 from hermes_acp.storage.sessions import SessionRow
 from hermes_acp.workspace import disk, identity, project
@@ -40,7 +41,7 @@ TREES = 32
 """Folders of which is remembered where their checkpoints are."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Kept:
     """The tree at `root`, and where its checkpoints are."""
 
@@ -48,7 +49,7 @@ class Kept:
     root: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Start:
     """A tree as it was at one moment of a turn; the tree was looked at from `at` on."""
 

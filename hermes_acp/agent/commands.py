@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
 
 from hermes_acp.agent import compaction, ids
 from hermes_acp.agent.turn import Turn
 from hermes_acp.content import Block, TextBlock
 from hermes_acp.events import Command, MessageCompleted, Option, StopReason
+from hermes_acp.records import record
 from hermes_acp.workspace import references
 
 COMMANDS = (
@@ -62,7 +62,7 @@ class Owner(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Invocation:
     """A command as the user typed it."""
 

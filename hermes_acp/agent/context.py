@@ -6,17 +6,18 @@ import asyncio
 import platform
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib import import_module
 from typing import cast
 
 from hermes_acp.agent import instructions, prompts
 from hermes_acp.agent.instructions import Instructions
 from hermes_acp.policy.masking import Masks
+from hermes_acp.records import record
 from hermes_acp.workspace import project
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Surroundings:
     """The frozen facts about a session's place."""
 

@@ -22,6 +22,7 @@ from hermes_acp.events import (
     ThoughtDelta,
     TurnEnded,
 )
+from hermes_acp.records import record
 from hermes_acp.storage.journal import Kind, Piece
 
 Placed: TypeAlias = tuple[str, Event]
@@ -69,7 +70,7 @@ class _Compaction:
     summary: _Growing = field(default_factory=_Growing)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Change:
     """What the disk does not know yet: messages that were discarded, and new pieces of others."""
 

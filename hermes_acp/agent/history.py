@@ -133,8 +133,10 @@ class History:
                 pass
 
 
-def taken_back(envelopes: Iterable[Envelope]) -> set[str]:
+def taken_back(envelopes: Sequence[Envelope]) -> set[str]:
     """The ids of the turns that were taken back and not brought back."""
+    if not any(isinstance(item.event, Rewound) for item in envelopes):
+        return set()
     return History(item for item in envelopes if isinstance(item.event, COUNTING)).gone
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import secrets
-import string
 import time
 
-ALPHABET = string.digits + string.ascii_lowercase
+LETTERS = b"0123456789abcdefghijklmnopqrstuv" * 8
+"""One for each value of a byte."""
 
 
 def session() -> str:
@@ -35,4 +35,4 @@ def request() -> str:
 
 
 def _random(length: int) -> str:
-    return "".join(secrets.choice(ALPHABET) for _ in range(length))
+    return secrets.token_bytes(length).translate(LETTERS).decode("ascii")

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from hermes_acp.agent import prompts
 from hermes_acp.policy import provenance, trust
 from hermes_acp.policy.masking import Masks
 from hermes_acp.policy.trust import Feature
+from hermes_acp.records import record
 from hermes_acp.workspace import project
 from hermes_acp.workspace.locations import printable
 from hermes_acp.workspace.project import Project
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Instruction:
     """The text of one file; `feature` is None where there is only a note why it could not be read."""
 
@@ -25,7 +26,7 @@ class Instruction:
     trusted: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Instructions:
     """The texts of a project, the nearest to the working directory last.
 

@@ -9,10 +9,10 @@ import asyncio
 import logging
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from hermes_acp.agent.options import BadOption
+from hermes_acp.records import record
 from hermes_acp.storage.sessions import SessionRow
 from hermes_acp.workspace import apply, discarded, identity, landing, project, review
 from hermes_acp.workspace.apply import Applied
@@ -41,7 +41,7 @@ IN_PLACE = (
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Entered:
     """A worktree that a session works in from now on; `cwd` is its folder there."""
 

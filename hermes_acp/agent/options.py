@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from hermes_acp.events import Notice, Option, OptionValue
+from hermes_acp.records import record
 
 MODES = (
     OptionValue("ask", "Ask", "Ask before every edit, command and fetch"),
@@ -36,7 +37,7 @@ class BadOption(ValueError):
     """There is no such option or value; `str()` names those that there are."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Choices:
     """The current values."""
 

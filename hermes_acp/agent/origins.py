@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from hermes_acp import config
 from hermes_acp.agent.models import Models
 from hermes_acp.config import Settings
 from hermes_acp.policy.secrets.lines import SHORTEST, of_environment
+from hermes_acp.records import record
 
 MODELS_BOUND = 32
 """Sets of models that are kept for windows that may come back; more only while sessions use them."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Origin:
     """One window's surroundings. `env` is what its commands see: no secrets, nothing of ours."""
 

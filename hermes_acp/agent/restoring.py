@@ -13,9 +13,10 @@ from pathlib import Path
 from hermes_acp.agent.approvals import Approvals
 from hermes_acp.agent.checkpointing import Checkpointing, label_of
 from hermes_acp.agent.history import History, Past
+from hermes_acp.agent.recorded import NotRecorded
 from hermes_acp.agent.turn import Place
-from hermes_acp.agent.turn_files import NotRecorded
 from hermes_acp.events import Event, Rewound
+from hermes_acp.records import record
 from hermes_acp.workspace.checkpoints.checkpoints import Checkpoints
 from hermes_acp.workspace.checkpoints.records import Checkpoint, CheckpointError, Restored, Span
 from hermes_acp.workspace.documents import Document
@@ -29,7 +30,7 @@ EXPIRED = "its checkpoints are no longer kept"
 NO_RECORD = "nothing was recorded before it"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Situation:
     """The session in which a command runs. `history` is without the command itself."""
 
@@ -41,6 +42,8 @@ class Situation:
     approvals: Approvals
     publish: Callable[[Event], None]
     flush: Callable[[], Awaitable[None]]
+    lessons: Callable[[], Awaitable[str]]
+    """Has what was learned go or come with its turns; gives what to say of that."""
 
 
 @dataclass(slots=True)

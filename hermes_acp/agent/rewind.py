@@ -9,7 +9,6 @@ import asyncio
 import os
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal, TypeAlias, cast
 
 import orjson
@@ -17,10 +16,11 @@ import orjson
 from hermes_acp.agent import ids
 from hermes_acp.agent.approvals import Asker
 from hermes_acp.agent.history import History, Past
+from hermes_acp.agent.recorded import NotRecorded
 from hermes_acp.agent.restoring import Plan, Restoring, Situation, fill, name_of, named
-from hermes_acp.agent.turn_files import NotRecorded
 from hermes_acp.content import TextBlock
 from hermes_acp.events import Field, MessageCompleted, Rewound, ToolCallFinished, ToolCallStarted
+from hermes_acp.records import record
 from hermes_acp.workspace.checkpoints.records import CheckpointError, Outcome, Restored, RestoredFile
 
 LISTED = 20
@@ -71,7 +71,7 @@ class BadWish(Exception):
     """What was typed behind a command makes no sense; `str()` says what would."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Wish:
     """What was typed: how many turns, and files to be left as they are; None: all of them."""
 
@@ -182,7 +182,7 @@ async def _rewind(situation: Situation, direction: Direction, wish: Wish) -> str
         lines = "\n".join(f"- {line}" for line in conflicts)
         advice = ADVICE.format(direction=direction, count=rewound.count)
         return f"{CONFLICTS[direction]}\n\n{lines}\n\n{advice}"
-    return _told(plan, restoring.restored)
+    return _told(plan, restoring.restored, await situation.lessons())
 
 
 def _turns(history: History, direction: Direction, count: int) -> list[Past]:
@@ -199,12 +199,12 @@ def _turns(history: History, direction: Direction, count: int) -> list[Past]:
 # --- what is said --------------------------------------------------------------------------------
 
 
-def _told(plan: Plan, restored: Mapping[str, Restored]) -> str:
+def _told(plan: Plan, restored: Mapping[str, Restored], learned: str) -> str:
     direction = plan.rewound.direction
     titles = ", ".join(map(name_of, plan.turns))
     files = [item for each in restored.values() for item in each.files]
     skipped = [str(item) for each in restored.values() for item in each.skipped]
-    notes = [*plan.notes, *(f"Left alone: {line}." for line in skipped)]
+    notes = [*filter(None, (learned,)), *plan.notes, *(f"Left alone: {line}." for line in skipped)]
     if any(turn.summarised for turn in plan.turns) and direction == "undo":
         notes.append("What was summarised stays in the summary: the model still knows that.")
     text = DONE[direction].format(turns=titles, files=_file_list(files, WORDS[direction]))

@@ -15,6 +15,9 @@ from hermes_acp.tools.base import ToolResult
 FILES: tuple[ToolKind, ...] = ("read", "search", "edit", "delete", "move")
 """Calls of this kind give texts of files, which stay as they are: the model may edit them."""
 
+SHORT = 256
+"""Characters of a text that is looked through in less time than it takes to ask a thread for it."""
+
 SERVER = "__"
 """Stands in the names of tools of MCP servers alone."""
 
@@ -48,8 +51,7 @@ class Screening:
         for block in content:
             match block:
                 case TextBlock():
-                    text = await asyncio.to_thread(self.masks.hide, block.text, given=True)
-                    screened.append(replace(block, text=text))
+                    screened.append(replace(block, text=await self._hide(block.text, given=True)))
                 case ResourceBlock():
                     screened += await self.resources((block,), publish)
                 case _:
@@ -88,7 +90,7 @@ class Screening:
 
     async def text(self, text: str) -> str:
         """Any text without secrets."""
-        return await asyncio.to_thread(self.masks.hide, text)
+        return await self._hide(text)
 
     async def shown(self, shown: tuple[Shown, ...]) -> tuple[Shown, ...]:
         """What a person is shown, without secrets."""
@@ -97,6 +99,11 @@ class Screening:
     def stream(self) -> Stream:
         """Output that arrives in pieces."""
         return Stream(self.masks)
+
+    async def _hide(self, text: str, *, given: bool = False) -> str:
+        if self.masks.ready and len(text) <= SHORT:
+            return self.masks.hide(text, given=given)
+        return await asyncio.to_thread(self.masks.hide, text, given=given)
 
     def _result(self, result: ToolResult, *, is_file: bool) -> tuple[ToolResult, str]:
         text, warning = self._outside(result.text, is_file=is_file)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hermes_acp.agent.memory.remembering import Opening
 from hermes_acp.agent.origins import Origin
 from hermes_acp.agent.windows import Windows
+from hermes_acp.records import record
 from hermes_acp.storage.journal import Journal
 from hermes_acp.storage.sessions import SessionTable
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from hermes_acp.agent.trust import Trusting
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Services:
     """What a session needs beside its place."""
 
@@ -30,3 +31,5 @@ class Services:
     checkpointing: Callable[[], Awaitable[Checkpointing]]
     trusting: Callable[[], Awaitable[Trusting]]
     memory: Opening
+    surveying: asyncio.Semaphore
+    """Sessions look around a few at a time: each starts git several times, and a start halts the loop."""

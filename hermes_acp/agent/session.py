@@ -21,11 +21,12 @@ from hermes_acp.agent.hub import Hub
 from hermes_acp.agent.memory.remembering import Remembering
 from hermes_acp.agent.models import Models
 from hermes_acp.agent.options import FULL_MODE, ISOLATIONS, BadOption, Choices
+from hermes_acp.agent.recorded import NotRecorded
 from hermes_acp.agent.recovery import closing_events
 from hermes_acp.agent.screening import Screening
 from hermes_acp.agent.services import Services
 from hermes_acp.agent.turn import Place, Prepared, Turn, workplace
-from hermes_acp.agent.turn_files import NotRecorded, Recording
+from hermes_acp.agent.turn_files import Recording
 from hermes_acp.agent.windows import Windows
 from hermes_acp.content import TextBlock
 from hermes_acp.events import (
@@ -55,6 +56,7 @@ from hermes_acp.policy.paths import inside
 from hermes_acp.storage.database import StorageError
 from hermes_acp.storage.sessions import SessionRow
 from hermes_acp.tools.base import SessionTools
+from hermes_acp.workspace.project import checked_out
 
 if TYPE_CHECKING:
     from hermes_acp.agent.trust import Trusting
@@ -223,6 +225,7 @@ class Session:
             approvals=self._approvals,
             publish=partial(self._publish_of, turn_id),
             flush=self.hub.flush,
+            lessons=partial(self._memory.follow, self.place.cwd),
         )
         return cast("str", await module.run(situation, command, rest))
 
@@ -278,7 +281,8 @@ class Session:
         ]
         try:
             cwd, env = self.place.cwd, self._services.origin.env
-            around = await context.survey(cwd, self.place.roots, env, self._memory.page)
+            async with self._services.surveying:
+                around = await context.survey(cwd, self.place.roots, env, self._memory.page)
         except BaseException:  # a cancellation, too: undone here and passed on
             await tools.aclose()
             raise
@@ -293,7 +297,7 @@ class Session:
         self._cancel(None, self.farewell.client)
         if self._task is not None:
             await asyncio.wait([self._task])
-        await self._memory.stop()
+        await self._memory.end()
         await self._recording.stop()
         await self._put_tools_away()
         await self._leave_worktree()
@@ -364,8 +368,9 @@ class Session:
             await self._recording.settled()
             notices: list[Notice] = []
             prompt = replace(prompt, content=await screen.prompt(prompt.content, notices.append))
+            at = await checked_out(self.place.cwd)
             said = TurnStarted(ids.message(), prompt.content, prompt.client, aside=self._aside)
-            self._publish(said, prompt.turn_id)
+            self._publish(replace(said, branch=at.head, worktree=at.root), prompt.turn_id)
             started = True
             for notice in notices:
                 self._publish(notice, prompt.turn_id)

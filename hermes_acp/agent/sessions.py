@@ -8,7 +8,7 @@ import logging
 import os
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -20,21 +20,22 @@ from hermes_acp.agent.memory.remembering import Remembering
 from hermes_acp.agent.memory.shared import SharedMemory
 from hermes_acp.agent.models import Models
 from hermes_acp.agent.origins import Origin
+from hermes_acp.agent.recorded import NotRecorded
 from hermes_acp.agent.services import Services
 from hermes_acp.agent.session import Session
 from hermes_acp.agent.turn import Place, workplace
-from hermes_acp.agent.turn_files import NotRecorded
 from hermes_acp.agent.windows import Windows
 from hermes_acp.events import SessionEnded, SessionStarted
 from hermes_acp.policy.effects import Mode
 from hermes_acp.policy.rules.rules import Rule
 from hermes_acp.policy.rules.written import Where, written
+from hermes_acp.records import record
 from hermes_acp.storage.claims import Claims
 from hermes_acp.storage.journal import Journal
 from hermes_acp.storage.rules import Rules
 from hermes_acp.storage.sessions import Page, SessionRow, SessionTable, Whereabouts
 from hermes_acp.tools.base import SessionTools
-from hermes_acp.tools.mcp_config import McpServer
+from hermes_acp.tools.mcp.config import McpServer
 from hermes_acp.workspace import identity, project
 from hermes_acp.workspace.execution.local import LocalExecution
 from hermes_acp.workspace.registry import Registry
@@ -48,6 +49,8 @@ logger = logging.getLogger(__name__)
 
 OPEN_BOUND = 1_000
 """Sessions that may be open at once."""
+SURVEYS = 4
+"""Sessions that look around in their folders at the same time."""
 UNUSED_BOUND = 16
 """Sessions that stay in memory, ready for a window that comes back, though nobody needs them."""
 UNUSED_SECONDS = 30 * 60.0
@@ -65,7 +68,7 @@ class BadPlace(Exception):
     """A folder cannot be used for a session; `str()` says which and why."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Opening:
     """How a window opens a session: from where, in which place, and with what."""
 
@@ -75,7 +78,7 @@ class Opening:
     mcp_servers: tuple[McpServer, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Stores:
     """What is kept on disk."""
 
@@ -89,7 +92,7 @@ class Stores:
     memory: SharedMemory
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Shared:
     """What the sessions of a server share.
 
@@ -108,7 +111,7 @@ class Shared:
     trusting: Callable[[Origin], Awaitable[Trusting]]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Open:
     """A session in memory, and how it came there."""
 
@@ -135,6 +138,7 @@ class Sessions:
         self._shared = shared
         self._open: dict[str, _Open] = {}
         self._opening = asyncio.Lock()
+        self._surveying = asyncio.Semaphore(SURVEYS)
         self._tasks = asyncio.TaskGroup()
         self._grown = asyncio.Event()
 
@@ -335,6 +339,7 @@ class Sessions:
             checkpointing=partial(shared.checkpointing, origin),
             trusting=partial(shared.trusting, origin),
             memory=partial(shared.stores.memory.notebook, origin, row.session_id),
+            surveying=self._surveying,
         )
         tools = partial(shared.tools, opening)
         session = Session(row, services, place, tools, hub, approvals)

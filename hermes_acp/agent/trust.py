@@ -14,8 +14,8 @@ from pathlib import Path
 from hermes_acp.agent import ids, instructions
 from hermes_acp.agent.approvals import Asker
 from hermes_acp.agent.instructions import Instructions
+from hermes_acp.agent.recorded import Written
 from hermes_acp.agent.turn import Turn
-from hermes_acp.agent.turn_files import Written
 from hermes_acp.config import Paths
 from hermes_acp.content import Location, TextBlock
 from hermes_acp.events import (

@@ -14,13 +14,14 @@ from hermes_acp.agent.turn_files import TurnFiles
 from hermes_acp.agent.windows import Windows
 from hermes_acp.events import Event, Steered
 from hermes_acp.llm.base import Effort, Model, Request, ToolSpec
+from hermes_acp.records import record
 from hermes_acp.storage.sessions import SessionRow
 from hermes_acp.tools.base import SessionTools
 from hermes_acp.workspace.documents import Documents
 from hermes_acp.workspace.execution.base import Execution
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Place:
     """Where a session works."""
 
@@ -36,7 +37,7 @@ def workplace(row: SessionRow, roots: tuple[str, ...], windows: Windows) -> Plac
     return Place(roots[0], roots, Documents(roots, lender), windows)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Prepared:
     """What a session needs for its first turn and not before."""
 

@@ -13,9 +13,9 @@ import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from hermes_acp.agent.recorded import NotRecorded, Written
 from hermes_acp.events import CheckpointMissed, Event, Notice
 from hermes_acp.policy.effects import Effect
 from hermes_acp.storage.errors import StorageError
@@ -44,24 +44,6 @@ BUG = "of an internal error; the log has more"
 TOO_MUCH = f"its edits have more than {KEPT_CHARS // 1024 // 1024} million characters together"
 
 logger = logging.getLogger(__name__)
-
-
-class NotRecorded(Exception):
-    """The files cannot be recorded; `str()` is a clause that says why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Written:
-    """A file before the turn's first write and after its last one.
-
-    Not `sure`: an editor was asked to, and nobody knows whether it did. `runs` counts the programs
-    that had run until then.
-    """
-
-    before: Document
-    after: Document
-    sure: bool
-    runs: int
 
 
 class Recording:

@@ -7,14 +7,14 @@ newest first. What nobody lends is done by the server itself.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 from hermes_acp.policy.effects import Permit
+from hermes_acp.records import record
 from hermes_acp.workspace.documents import EditorFiles
 from hermes_acp.workspace.execution.base import Execution, Launch, Process
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Loan:
     """What one window's editor does for a session; None where it does not."""
 

@@ -6,7 +6,7 @@ import argparse
 import json
 import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Literal, TypeAlias, cast
 
@@ -14,11 +14,12 @@ from hermes_acp import config
 from hermes_acp.cli.command import SUCCESS, Subparsers, table
 from hermes_acp.cli.masked import masked, without_password
 from hermes_acp.llm.providers import PROVIDERS
+from hermes_acp.records import record
 
 Origin: TypeAlias = Literal["environment", "config.toml", "default"]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Setting:
     """A setting with its value as text."""
 
@@ -58,8 +59,10 @@ def run(args: argparse.Namespace, env: Mapping[str, str]) -> int:
 def _values(settings: config.Settings, env: Mapping[str, str], file: Path) -> list[Setting]:
     in_file = tomllib.loads(file.read_text("utf-8")) if file.exists() else {}
     found: list[Setting] = []
-    for name, value in settings.model_dump(exclude={"keys"}).items():
-        from_env = config.PREFIX + name.upper() in env
+    services = ", ".join(f"{item.label} ({item.url})" for item in settings.memory_services)
+    values = settings.model_dump(exclude={"keys"}) | {"memory_services": services}
+    for name, value in values.items():
+        from_env = config.PREFIX + name.upper() in env and name not in config.FILE_ONLY
         origin: Origin = "environment" if from_env else "config.toml" if name in in_file else "default"
         shown = without_password(settings.model_base_url) if name == "model_base_url" else _text(value)
         found.append(Setting(name, shown or "-", origin))

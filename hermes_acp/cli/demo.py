@@ -10,7 +10,6 @@ import shlex
 import sys
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
@@ -20,6 +19,7 @@ from hermes_acp.cli.acp_client import STANDALONE, Agent, AgentError, AgentGone, 
 from hermes_acp.cli.command import SUCCESS, Subparsers, fail
 from hermes_acp.cli.demo_window import Paper, Window
 from hermes_acp.cli.screen import tolerate
+from hermes_acp.records import record
 from hermes_acp.server.messages import Json
 
 ENDED = ("completed", "failed")
@@ -35,7 +35,7 @@ class Unexpected(Exception):
     """The agent did not do what the demonstration shows; `str()` says what."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Stage:
     """The sample project, the environment of the agent, and where to print."""
 

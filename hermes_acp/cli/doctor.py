@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import importlib.util
 import json
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
 
 from hermes_acp import config
 from hermes_acp.cli import editors, models
 from hermes_acp.cli.command import FAILURE, SUCCESS, Subparsers, table
+from hermes_acp.llm.providers import is_loopback
+from hermes_acp.memory.providers import opening
 from hermes_acp.policy.rules.rules import visible
+from hermes_acp.records import record
 from hermes_acp.storage.database import Database, StorageError
 from hermes_acp.storage.sessions import SessionTable
 from hermes_acp.workspace.execution.sandbox import sandbox
@@ -27,7 +31,7 @@ VERSION_SECONDS = 5.0
 """How long a program may take to say its version."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Finding:
     """One check: `bad` keeps the agent from working, `note` does not."""
 
@@ -121,11 +125,24 @@ def _settings(env: Mapping[str, str], file: Path) -> list[Finding]:
     findings = [Finding("settings", "ok", str(file) if file.exists() else f"defaults (no {file})")]
     if settings.keys and file.exists() and file.stat().st_mode & 0o077:
         findings.append(Finding("keys", "note", f"others can read {file}: chmod 600 it"))
+    findings += map(_memory_service, settings.memory_services)
     default = asyncio.run(models.default(settings, env))
     if default.name is None:
         advice = "`hermes-editor --setup` sets one up"
         return [*findings, Finding("model", "bad", f"{default.reason}: {advice}")]
     return [*findings, Finding("model", "ok", f"{visible(default.name)} ({default.reason})")]
+
+
+def _memory_service(service: config.MemoryService) -> Finding:
+    """What a memory service means for privacy, and whether it can be used; it is not asked anything."""
+    what = f"memory {service.label}"
+    if importlib.util.find_spec(opening.KINDS[service.kind].client) is None:
+        return Finding(what, "note", opening.MISSING.format(kind=service.kind))
+    if is_loopback(service.url):
+        return Finding(what, "ok", f"{service.url}: on this machine, is told what you and the agent say")
+    plain = " unencrypted" if service.url.startswith("http:") else ""
+    said = f"what you and the agent say leaves this machine{plain}, without secrets"
+    return Finding(what, "note", f"{service.url}: {said}")
 
 
 def _sandbox() -> Finding:

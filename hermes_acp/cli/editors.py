@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from hermes_acp import config
 from hermes_acp.cli.json_entry import Object
+from hermes_acp.records import record
 
 Name = Literal["zed", "jetbrains", "vscode", "neovim", "emacs"]
 
@@ -20,7 +20,7 @@ AGENT = "Hermes Editor"
 VSCODE_FOLDERS = ("Code", "VSCodium", "Code - OSS")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Start:
     """How the agent is started: an absolute path (or a name on PATH) and arguments."""
 
@@ -28,7 +28,7 @@ class Start:
     args: tuple[str, ...] = ("acp",)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Entry:
     """A member of a JSON file that the editor reads: `group.AGENT` is `value`."""
 
@@ -36,7 +36,7 @@ class Entry:
     value: Object
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Source:
     """A file of our own in the editor's language, and the line that makes the editor read it."""
 
@@ -44,7 +44,7 @@ class Source:
     use: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Editor:
     """An editor: its file for us, the programs and folders that show that it is installed."""
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 from hermes_acp import config
 from hermes_acp.cli.screen import one_line
+from hermes_acp.records import record
 from hermes_acp.workspace import identity
 from hermes_acp.workspace.project import find_project
 from hermes_acp.workspace.registry import Registry
@@ -18,7 +18,7 @@ class NoFolder(Exception):
     """What was typed is no folder; `str()` says so."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class History:
     """A folder and the names by which sessions know its project, the one for new sessions first."""
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import re
 import textwrap
-from dataclasses import dataclass
 from typing import TypeAlias, cast
+
+from hermes_acp.records import record
 
 Json: TypeAlias = "str | int | float | bool | list[Json] | dict[str, Json] | None"
 Object: TypeAlias = dict[str, Json]
@@ -20,7 +21,7 @@ class NotMergeable(Exception):
     """The text is not what we can change safely; `str()` says why."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Member:
     name: str
     start: int

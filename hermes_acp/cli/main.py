@@ -7,18 +7,18 @@ import difflib
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from importlib import import_module
 from typing import NoReturn, cast
 
 from hermes_acp import __version__, config
 from hermes_acp.cli.command import BAD_USAGE, INTERRUPTED, PROGRAM, SUCCESS, Command
+from hermes_acp.records import record
 
 SETUP = "--setup"
 WIZARD = "hermes_acp.cli.wizard"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Entry:
     """A line of the help; a protocol has no module, because it is served before we get here."""
 
@@ -38,7 +38,9 @@ ENTRIES = (
     Entry("demo", "the whole loop on a sample project: no key, no network", "hermes_acp.cli.demo"),
     Entry("setup", "put the agent into an editor's configuration", "hermes_acp.cli.setup"),
     Entry("doctor", "what works here and what is missing", "hermes_acp.cli.doctor"),
-    Entry("sessions", "list, show, search, export and delete conversations", "hermes_acp.cli.sessions"),
+    Entry(
+        "sessions", "list, show, search, export and delete conversations", "hermes_acp.cli.sessions.command"
+    ),
     Entry(
         "memory",
         "what is remembered of a project: list, why, edit, revert, forget, share, recall",

@@ -6,7 +6,7 @@ import argparse
 import asyncio
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
 from hermes_acp import config
 from hermes_acp.cli.command import FAILURE, SUCCESS, Subparsers, table
@@ -15,12 +15,13 @@ from hermes_acp.llm import choice, local_endpoints, providers
 from hermes_acp.llm.local_endpoints import LocalEndpoint
 from hermes_acp.llm.providers import PROVIDERS, Provider
 from hermes_acp.policy.rules.rules import visible
+from hermes_acp.records import record
 
 LOCAL_MODELS_SHOWN = 20
 """How many models of one local server are listed."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Known:
     """A model, whether it can be used as things are, and why (not)."""
 
@@ -29,7 +30,7 @@ class Known:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Default:
     """The model of new sessions and what decided that; `name` is None when there is none."""
 

@@ -8,7 +8,6 @@ import os
 import signal
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import cast, get_args
 
@@ -18,6 +17,7 @@ from hermes_acp.cli.command import BAD_USAGE, FAILURE, INTERRUPTED, SUCCESS, Sub
 from hermes_acp.cli.run_output import End, JsonOutput, Output, TextOutput
 from hermes_acp.cli.screen import one_line, tolerate
 from hermes_acp.policy.effects import Mode
+from hermes_acp.records import record
 from hermes_acp.server.messages import AUTH_REQUIRED, Json
 
 NO_MODEL = 3
@@ -44,7 +44,7 @@ exit codes: 0 done, 1 error, 2 wrong usage or settings, 3 no model or key, 4 the
 5 limit of tokens or steps reached, 130 cancelled (Ctrl-C)"""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Request:
     prompt: str
     cwd: str
@@ -154,7 +154,7 @@ class _Interrupts:
             asyncio.get_running_loop().call_later(CANCEL_SECONDS, self._task.cancel)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Nobody:
     """The host of a run: it shows everything and answers nothing."""
 

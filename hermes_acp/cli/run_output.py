@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import Protocol, TextIO
 
 from hermes_acp.cli.screen import one_line, safe
+from hermes_acp.records import record
 from hermes_acp.server.messages import Json
 
 ADVICE = (
@@ -15,7 +15,7 @@ ADVICE = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class End:
     """How the turn ended: `reason` is the stop reason, or `error` with a message."""
 

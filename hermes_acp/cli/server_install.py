@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import plistlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -12,6 +11,7 @@ from hermes_acp import config
 from hermes_acp.cli import setup
 from hermes_acp.cli.command import PROGRAM, SUCCESS, fail
 from hermes_acp.cli.whole_file import replace_file
+from hermes_acp.records import record
 
 Service = Literal["systemd", "launchd"]
 
@@ -28,7 +28,7 @@ CANNOT_LISTEN = 1
 """The exit code of a server that finds another one: starting it again would not help."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Unit:
     """What is to be written where, and what the user does then."""
 

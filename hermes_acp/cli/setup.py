@@ -8,7 +8,6 @@ import shutil
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -17,11 +16,12 @@ from hermes_acp.cli.command import FAILURE, PROGRAM, SUCCESS, Subparsers, fail, 
 from hermes_acp.cli.editors import AGENT, Editor, Entry, Source, Start
 from hermes_acp.cli.json_entry import NotMergeable, merged
 from hermes_acp.cli.whole_file import replace_file
+from hermes_acp.records import record
 
 NEW_FILE_MODE = 0o644
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Plan:
     """The text of a file now (None: there is no file) and as it has to be."""
 

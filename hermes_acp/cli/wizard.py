@@ -6,7 +6,6 @@ import asyncio
 import getpass
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from hermes_acp import config
 from hermes_acp.cli import config_file
@@ -17,6 +16,7 @@ from hermes_acp.llm import choice, local_endpoints, providers
 from hermes_acp.llm.base import ModelError, Request, TextPart, UserMessage
 from hermes_acp.llm.local_endpoints import LocalEndpoint
 from hermes_acp.llm.providers import PROVIDERS, Provider
+from hermes_acp.records import record
 
 ATTEMPTS = 3
 """How often a question is asked before we give up."""
@@ -31,7 +31,7 @@ class GaveUp(Exception):
     """The user left, or gave no usable answer; `str()` is what to print."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Chosen:
     """What the user wants: a model, where it answers (empty: the usual place), a new key or none."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import aiohttp
 
@@ -22,6 +22,7 @@ from hermes_acp.llm.http_stream import DEFAULT_TIMEOUTS, Endpoint, Timeouts
 from hermes_acp.llm.loose_json import Json
 from hermes_acp.llm.refusals import Refusal
 from hermes_acp.llm.route import Route
+from hermes_acp.records import record
 
 PATH = "/v1/messages"
 VERSION = "2023-06-01"
@@ -151,7 +152,7 @@ class AnthropicModel:
         return None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Form:
     """What of a request a server may refuse: how long the answer may be, and what is said of thinking."""
 

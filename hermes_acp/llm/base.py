@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal, Protocol, TypeAlias
 
 from hermes_acp.content import Block, ImageBlock
 from hermes_acp.events import ToolRequest, Usage
+from hermes_acp.records import record
 
 Effort: TypeAlias = Literal["default", "none", "low", "medium", "high"]
 """How much the model should think; `default` leaves it to the provider."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class UserMessage:
     """What the user said."""
 
     content: tuple[Block, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class AssistantMessage:
     """What the model said; `opaque` goes back to the provider as it came."""
 
@@ -30,7 +31,7 @@ class AssistantMessage:
     opaque: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ToolMessage:
     """The result of one tool call, in the order of the calls."""
 
@@ -43,7 +44,7 @@ class ToolMessage:
 Message: TypeAlias = UserMessage | AssistantMessage | ToolMessage
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ToolSpec:
     """A tool as the model sees it; `parameters` is a JSON Schema object."""
 
@@ -52,7 +53,7 @@ class ToolSpec:
     parameters: dict[str, object]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Request:
     """One call of the model. The history is never modified by a model."""
 
@@ -66,21 +67,21 @@ class Request:
 # --- what a stream yields ------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TextPart:
     """A piece of the answer; never empty."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ThoughtPart:
     """A piece of the reasoning; never empty."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ToolCallPart:
     """A piece of tool call number `index`; `call_id` and `name` come with its first piece."""
 
@@ -90,21 +91,21 @@ class ToolCallPart:
     name: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class OpaquePart:
     """Provider state for `AssistantMessage.opaque`; the last one counts."""
 
     data: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class UsagePart:
     """What the request used; may come late or not at all."""
 
     usage: Usage
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class FinishPart:
     """Why the model stopped. A stream that ends without one was cut: `StreamCut` is raised."""
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, TypeAlias, cast
+
+from hermes_acp.records import record
 
 Thinking: TypeAlias = Literal["unknown", "never", "budget", "adaptive", "always"]
 """How a model thinks: within a budget of tokens, as much as it sees fit, or that whatever is asked."""
@@ -22,7 +24,7 @@ DEFAULT_CONTEXT_WINDOW = 128_000
 PRICE_LIST = "model_prices_and_context_window_backup.json"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ModelInfo:
     """The facts about one model; prices in US dollars a token, None where unknown."""
 

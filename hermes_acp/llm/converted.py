@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from hermes_acp.llm.base import AssistantMessage, Message, Request
 from hermes_acp.llm.loose_json import Json
 from hermes_acp.llm.route import Dialect
+from hermes_acp.records import record
 
 KEPT = 16
 """Conversations that are remembered; the one that was not used for longest is forgotten."""
@@ -18,7 +18,7 @@ Convert: TypeAlias = Callable[[tuple[Message, ...], int, Dialect], list[Json]]
 """What is sent for the message at a position; an answer brings the results of its calls along."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Kept:
     messages: tuple[Message, ...]
     dialect: Dialect

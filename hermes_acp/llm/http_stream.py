@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncGenerator, Callable, Mapping
-from dataclasses import dataclass
+from contextlib import closing
 from io import BytesIO
 from typing import cast
 
@@ -18,9 +18,11 @@ import orjson
 from hermes_acp.llm import providers, refusals
 from hermes_acp.llm.base import ModelError, StreamCut
 from hermes_acp.llm.loose_json import Json, as_object
+from hermes_acp.llm.patience import Patience
 from hermes_acp.llm.refusals import Asked, Refusal
 from hermes_acp.llm.route import Route
 from hermes_acp.llm.sse import MAX_EVENT_BYTES, EventDecoder, EventTooLong
+from hermes_acp.records import record
 
 MAX_BODY_BYTES = 32 * 1024 * 1024
 """The longest whole answer we read from a server that does not stream."""
@@ -35,7 +37,7 @@ DONE = b"[DONE]"
 BLANK = b"\xef\xbb\xbf \t\r\n"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Timeouts:
     """Seconds we wait: to connect, for the first byte, between bytes, for what follows the end.
 
@@ -101,7 +103,8 @@ class Endpoint:
     async def refusal(self, response: aiohttp.ClientResponse) -> Refusal:
         """What the server says in an answer that is none; the response is closed."""
         try:
-            body = await self._read_all(response, MAX_ERROR_BYTES)
+            with closing(Patience(response.content)) as content:
+                body = await self._read_all(content, MAX_ERROR_BYTES)
         except StreamCut:
             body = b""
         finally:
@@ -116,27 +119,28 @@ class Endpoint:
         `is_finished` tells whether those given so far say why the model stopped. Raises `StreamCut` and
         `ModelError`.
         """
-        received = await self._first(response)
-        if received.startswith(b"{"):
-            yield [received + await self._read_all(response, MAX_BODY_BYTES)]
-            return
-        if received.startswith(b"<"):
-            raise ModelError(
-                f"{self.asked.shown_url} answers with a web page. Check model_base_url: "
-                "it often has to end in /v1."
-            )
-        decoder = EventDecoder()
-        while received:
-            events = self._decode(decoder, received)
-            if DONE in events:
-                yield events[: events.index(DONE)]
-                await self._drain(response)
+        with closing(Patience(response.content)) as content:
+            received = await self._first(content)
+            if received.startswith(b"{"):
+                yield [received + await self._read_all(content, MAX_BODY_BYTES)]
                 return
-            yield events
-            received = await self._next(response, is_finished())
-        yield [event for event in decoder.close() if event != DONE]
-        if not is_finished():
-            raise StreamCut(f"The answer of {self.asked.model} broke off in the middle.")
+            if received.startswith(b"<"):
+                raise ModelError(
+                    f"{self.asked.shown_url} answers with a web page. Check model_base_url: "
+                    "it often has to end in /v1."
+                )
+            decoder = EventDecoder()
+            while received:
+                events = self._decode(decoder, received)
+                if DONE in events:
+                    yield events[: events.index(DONE)]
+                    await self._drain(content)
+                    return
+                yield events
+                received = await self._next(content, is_finished())
+            yield [event for event in decoder.close() if event != DONE]
+            if not is_finished():
+                raise StreamCut(f"The answer of {self.asked.model} broke off in the middle.")
 
     def parse(self, event: bytes) -> Json:
         """The JSON object in an event. Raises the error that it reports, and `StreamCut` for garbage."""
@@ -151,42 +155,41 @@ class Endpoint:
             raise refusals.to_error(self.asked, refusals.read_payload(members))
         return members
 
-    async def _first(self, response: aiohttp.ClientResponse) -> bytes:
+    async def _first(self, content: Patience) -> bytes:
         """The first bytes that are not white space."""
-        while received := await self._read(response, self._timeouts.first_byte):
+        while received := await self._read(content, self._timeouts.first_byte):
             if received := received.lstrip(BLANK):
                 break
         return received
 
-    async def _next(self, response: aiohttp.ClientResponse, finished: bool) -> bytes:  # noqa: FBT001
+    async def _next(self, content: Patience, finished: bool) -> bytes:  # noqa: FBT001
         """More bytes; empty at the end. What goes wrong after the finish reason does not matter."""
         if not finished:
-            return await self._read(response, self._timeouts.idle)
+            return await self._read(content, self._timeouts.idle)
         try:
-            return await self._read(response, self._timeouts.after_finish)
+            return await self._read(content, self._timeouts.after_finish)
         except StreamCut:
             return b""
 
-    async def _drain(self, response: aiohttp.ClientResponse) -> None:
+    async def _drain(self, content: Patience) -> None:
         """Read the end of the body, so that the next request can use the connection."""
         try:
-            await self._read(response, self._timeouts.after_done)
+            await self._read(content, self._timeouts.after_done)
         except StreamCut:
             return
 
-    async def _read_all(self, response: aiohttp.ClientResponse, limit: int) -> bytes:
+    async def _read_all(self, content: Patience, limit: int) -> bytes:
         """The rest of the body, cut at about `limit` bytes."""
         pieces: list[bytes] = []
         size = 0
-        while size < limit and (piece := await self._read(response, self._timeouts.idle)):
+        while size < limit and (piece := await self._read(content, self._timeouts.idle)):
             pieces.append(piece)
             size += len(piece)
         return b"".join(pieces)
 
-    async def _read(self, response: aiohttp.ClientResponse, seconds: float) -> bytes:
+    async def _read(self, content: Patience, seconds: float) -> bytes:
         try:
-            async with asyncio.timeout(seconds):
-                return await response.content.readany()
+            return await content.read(seconds)
         except TimeoutError as error:
             raise StreamCut(f"{self.asked.model} sent nothing for {seconds:g} seconds.") from error
         except (aiohttp.ClientError, OSError) as error:

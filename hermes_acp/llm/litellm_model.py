@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
 from functools import lru_cache
 
 from hermes_acp.config import for_models
@@ -17,12 +16,13 @@ from hermes_acp.llm.loose_json import Json, as_object, as_text
 from hermes_acp.llm.openai_chunks import ChunkReader
 from hermes_acp.llm.refusals import Asked, Refusal
 from hermes_acp.llm.route import Route
+from hermes_acp.records import record
 
 WORKERS = 8
 """Environments that are remembered with their worker; a forgotten one lives on with its models."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Patience:
     """Seconds we wait for the first chunk, and between chunks."""
 

@@ -12,7 +12,6 @@ import subprocess
 import sys
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing, suppress
-from dataclasses import dataclass
 from typing import cast
 
 import orjson
@@ -20,6 +19,7 @@ import orjson
 from hermes_acp.llm.encoding import encode
 from hermes_acp.llm.lines import MAX_AHEAD, MAX_LINE_BYTES, Lines, LineTooLong
 from hermes_acp.llm.loose_json import Json, as_count, as_object
+from hermes_acp.records import record
 
 IDLE_SECONDS = 900.0
 """How long the process is kept without an answer under way."""
@@ -54,7 +54,7 @@ class RequestTooLong(Exception):
     """A request is longer than `MAX_LINE_BYTES`."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Child:
     """The started process and our end of its socket."""
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import cast
 from urllib.parse import urlsplit
 
 from hermes_acp.llm.loose_json import as_list, as_object, as_text
+from hermes_acp.records import record
 
 PROBE_SECONDS = 0.5
 """How long a local endpoint may take to answer before it counts as absent."""
@@ -22,7 +22,7 @@ NOT_FOR_TALKING = ("embed", "rerank", "whisper", "tts")
 """Words in the names of models that cannot hold a conversation."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LocalEndpoint:
     """An endpoint to try: the provider's name and its base URL (http, loopback)."""
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import urlsplit
 
 from hermes_acp.config import Settings, provider_key
+from hermes_acp.records import record
 
 LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -16,7 +16,7 @@ Echo = Literal["nothing", "thoughts", "details"]
 `reasoning_content`, or its own `reasoning_details` unchanged."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Provider:
     """One provider under litellm's name for it; an empty `base_url` means: spoken to through litellm.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from email.utils import parsedate_to_datetime
 from typing import cast
 from urllib.parse import urlsplit, urlunsplit
@@ -14,6 +14,7 @@ import orjson
 
 from hermes_acp.llm.base import ContextOverflow, LoginNeeded, ModelError, Transient
 from hermes_acp.llm.loose_json import as_list, as_object, as_text
+from hermes_acp.records import record
 
 MAX_DETAIL = 500
 """Characters of the provider's own words that a message repeats."""
@@ -38,7 +39,7 @@ TRANSIENT = frozenset({408, 409, 425, 429, 499})
 TOO_LARGE = 413
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Asked:
     """Whom we asked, and with which key; what messages may say about it."""
 
@@ -61,7 +62,7 @@ class Asked:
         return text if len(text) <= MAX_DETAIL else text[:MAX_DETAIL] + "…"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Refusal:
     """A provider's error: HTTP status (0 when there was none), its own code and its words."""
 

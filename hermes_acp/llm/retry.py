@@ -6,9 +6,9 @@ import asyncio
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
-from dataclasses import dataclass
 
 from hermes_acp.llm.base import Model, Part, Request, Transient
+from hermes_acp.records import record
 
 MAX_ATTEMPTS = 5
 """How often a request is sent at most."""
@@ -20,7 +20,7 @@ MAX_DELAY = 60.0
 """The longest we wait. A provider that asks for more gets no further request: its error is raised."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Retrying:
     """Attempt number `attempt` (from 2) follows after `delay` seconds, because of `reason`.
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
 
 from hermes_acp.llm.catalog import UNKNOWN, ModelInfo
+from hermes_acp.records import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Dialect:
     """What differs between the servers that speak the OpenAI chat-completions format.
 
@@ -27,7 +28,7 @@ class Dialect:
     cache_marks: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Route:
     """A model at a server: `name` as the user set it, `model` as the client calls it.
 

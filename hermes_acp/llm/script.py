@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias, cast
 
@@ -12,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from hermes_acp.llm.base import ModelError
 from hermes_acp.llm.catalog import DEFAULT_CONTEXT_WINDOW
+from hermes_acp.records import record
 
 MAX_SCRIPT_BYTES = 16 * 1024 * 1024
 MAX_PIECES = 10_000_000
@@ -141,7 +141,7 @@ class Header(_Strict):
     accepts_images: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Answer:
     """One answer; `number` is its place in the script, from 0."""
 
@@ -151,7 +151,7 @@ class Answer:
     when: When | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Script:
     """A whole script."""
 

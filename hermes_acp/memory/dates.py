@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import datetime, timedelta
+
+from hermes_acp.records import record
 
 DAY = timedelta(days=1)
 YEARS_BOUND = 20
@@ -43,7 +44,7 @@ _NEAR = (
 """What is near to now: how many days before today it begins, and how many days it lasts."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Period:
     """A time from `start` to before `end`, in seconds since the epoch."""
 

@@ -11,16 +11,20 @@ import heapq
 import math
 from collections import deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 from hermes_acp.memory.dates import Period
+from hermes_acp.records import record
 from hermes_acp.storage.recall_passages import ASKS, TELLS_TIME, Kind
 from hermes_acp.storage.recall_reader import Measure, session_of
 
 WINDOW = ((-2, 0.25), (-1, 0.5), (0, 1.0), (1, 0.5), (2, 0.25))
 """Neighbours of a passage, and how much of a word that stands there counts."""
 RELATED = 0.4
-"""How much a related word counts, beside the word itself."""
+"""How much a related word counts at most, beside the word itself."""
+RELATED_TO_ASKED = 0.8
+"""The same for what is asked for in a question with several answers, which name it and not its kind."""
+DOING = 0.75
+"""What a word of doing is worth."""
 K1, B = 0.7, 0.3
 """How soon more occurrences stop to matter, and how much long windows are held back."""
 SAID_BY_NAMED = 1.25
@@ -42,16 +46,15 @@ KINDS: Mapping[Kind, float] = {"user": 1.0, "agent": 1.0, "call": 0.95, "result"
 """Factors of the kinds: what tools print is long and says a lot by the way."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Term:
-    """A word of the question and where it occurs; `related`: where only related words do."""
+    """A word of the question: where it or a related word occurs, and which part of its weight is there."""
 
     weight: float
-    exact: frozenset[int]
-    related: frozenset[int]
+    places: Mapping[int, float]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Signals:
     """What a question says besides its words.
 
@@ -66,23 +69,35 @@ class Signals:
     several: bool = False
 
 
-def term(exact: Iterable[int], related: Iterable[int], total: int) -> Term:
-    """A word with its weight: the rarer it is among the `total` passages, the more it says."""
-    own = frozenset(exact)
-    other = frozenset(related) - own
-    having = min(total, len(own) + len(other))
-    weight = math.log(1 + (total - having + 0.5) / (having + 0.5)) if having else 0.0
-    return Term(weight, own, other)
+def term(
+    exact: Collection[int], related: Iterable[Collection[int]], total: int, share: float = RELATED
+) -> Term:
+    """A word with its weight: the rarer it is among the `total` passages, the more it says.
+
+    `related` are the places of each related word, which counts for `share` of the weight, and for less
+    when it is the more frequent of the two.
+    """
+    weight = rarity(len(exact), total)
+    places: dict[int, float] = {}
+    for found in sorted(filter(None, related), key=len, reverse=True):
+        # The rarer ones come last, and stand where there are several.
+        places.update(dict.fromkeys(found, share * min(1.0, rarity(len(found), total) / weight)))
+    places.update(dict.fromkeys(exact, 1.0))
+    return Term(weight if places else 0.0, places)
+
+
+def rarity(occurrences: int, total: int) -> float:
+    """How much a word says that occurs so often; one that never does is as good as one that did once."""
+    having = min(max(1, occurrences), total)
+    return math.log(1 + (total - having + 0.5) / (having + 0.5))
 
 
 def scores(terms: Iterable[Term]) -> dict[int, float]:
     """The places of all words, with what the words that are right there are worth."""
     found: dict[int, float] = {}
     for item in terms:
-        for places, share in ((item.exact, 1.0), (item.related, RELATED)):
-            worth = item.weight * share
-            for place in places:
-                found[place] = found.get(place, 0.0) + worth
+        for place, share in item.places.items():
+            found[place] = found.get(place, 0.0) + item.weight * share
     return found
 
 
@@ -157,12 +172,10 @@ def _words(place: int, terms: Sequence[Term], hold: float) -> float:
     score = 0.0
     for item in terms:
         there = 0.0
-        exact, related = item.exact, item.related
+        places = item.places
         for step, share in WINDOW:
-            if place + step in exact:
-                there += share
-            elif place + step in related:
-                there += share * RELATED
+            if place + step in places:
+                there += share * places[place + step]
         if there:
             score += item.weight * there * (K1 + 1) / (there + hold)
     return score

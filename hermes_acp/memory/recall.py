@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeVar
 
 from hermes_acp.memory import dates, ranking, words
 from hermes_acp.memory.ranking import Signals, Term
 from hermes_acp.memory.words import Word
+from hermes_acp.records import record
 from hermes_acp.storage import recall_words
 from hermes_acp.storage.read_only import ReadOnlyDatabase
 from hermes_acp.storage.recall_index import RecallIndex
@@ -33,8 +34,12 @@ QUESTION_CHARS = 10_000
 """Characters of a question that are read."""
 OCCURRENCES = 30_000
 """Places of one word that are looked at; a word with more says next to nothing."""
-RELATED_OCCURRENCES = 5_000
-"""Related words that occur more often than this are no sign of anything."""
+RELATED_PART = 100
+"""A related word that occurs in more than one of so many passages is no sign of anything,"""
+RELATED_FEW, RELATED_OCCURRENCES = 30, 1_000
+"""but not for so few passages, and always for more than so many."""
+RELATED_LOOKUPS = 120
+"""Times that related words of a question are looked up, in all parts of the scope together."""
 CANDIDATES = 150
 """Passages that are ranked with their neighbours."""
 CANDIDATES_IN_PERIOD = 2_000
@@ -53,12 +58,13 @@ T = TypeVar("T")
 _WHEN = re.compile(r"\b(?:when|how long|how old|what (?:date|day|month|year|time))\b", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Filter:
-    """What results are limited to: sessions that name `file`, one session, kinds, a time.
+    """What results are limited to: sessions that name `file`, one session, kinds, a time, a branch.
 
     `since` is included, `until` is not; both in seconds since the epoch. The latest turn of the session
-    `asking` is left out: it is the one in which the question was asked.
+    `asking` is left out: it is the one in which the question was asked. The `branch` is that of the turn
+    in which something was said, or its commit where there was none.
     """
 
     session_id: str | None = None
@@ -67,9 +73,14 @@ class Filter:
     since: float | None = None
     until: float | None = None
     asking: str | None = None
+    branch: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+UNLIMITED = Filter()
+"""All that was said."""
+
+
+@record
 class Hit:
     """A result and how good it is; scores compare only within one answer."""
 
@@ -91,12 +102,12 @@ class Recall:
         self._projects = projects
         self._index = index
 
-    async def answer(self, question: str, limit: int = LIMIT, only: Filter = Filter()) -> list[Hit]:
+    async def answer(self, question: str, limit: int = LIMIT, only: Filter = UNLIMITED) -> list[Hit]:
         """The best results, best first, at most `limit`."""
         return (await self.answers([question], limit, only))[0]
 
     async def answers(
-        self, questions: Sequence[str], limit: int = LIMIT, only: Filter = Filter()
+        self, questions: Sequence[str], limit: int = LIMIT, only: Filter = UNLIMITED
     ) -> list[list[Hit]]:
         """The results of each question, with one opening of the database."""
 
@@ -164,7 +175,10 @@ def _terms(reader: Reader, scope: Scope, typed: Sequence[Word], signals: Signals
     if words.is_about_saying(typed) and (signals.names or signals.periods):
         typed = ()
     total = reader.count(scope.ranges)
-    found = [_term(reader, scope, word, total) for word in typed]
+    found = [
+        _term(reader, scope, word, total, _share(word, signals))
+        for word in _within_lookups(typed, len(scope.ranges))
+    ]
     terms = [item for item in found if item.weight > 0]
     if not terms:
         begun = (
@@ -172,16 +186,30 @@ def _terms(reader: Reader, scope: Scope, typed: Sequence[Word], signals: Signals
             for word in typed
         )
         terms = [ranking.term(places, (), total) for places in begun if places]
-    return terms or [Term(1.0, frozenset(_unworded(reader, scope, signals)), frozenset())]
+    return terms or [Term(1.0, dict.fromkeys(_unworded(reader, scope, signals), 1.0))]
 
 
-def _term(reader: Reader, scope: Scope, word: Word, total: int) -> Term:
+def _within_lookups(typed: Sequence[Word], ranges: int) -> list[Word]:
+    """The words with so many of their related words as can be looked up in all ranges."""
+    having = sum(bool(word.related) for word in typed)
+    each = RELATED_LOOKUPS // max(1, ranges * having)
+    return [replace(word, related=word.related[:each]) for word in typed]
+
+
+def _share(word: Word, signals: Signals) -> float:
+    return ranking.RELATED_TO_ASKED if signals.several and word.asked else ranking.RELATED
+
+
+def _term(reader: Reader, scope: Scope, word: Word, total: int, share: float) -> Term:
+    """A word with its places and those of its related words, of which each counts for up to `share`."""
     exact = _places(reader, scope, word.forms, OCCURRENCES)
     if len(exact) >= OCCURRENCES:
         # Cut short, and as good as everywhere.
-        return Term(0.0, frozenset(), frozenset())
-    related = _places(reader, scope, word.related, RELATED_OCCURRENCES) if word.related else []
-    return ranking.term(exact, related if len(related) < RELATED_OCCURRENCES else (), total)
+        return Term(0.0, {})
+    most = min(RELATED_OCCURRENCES, max(RELATED_FEW, total // RELATED_PART))
+    related = (_places(reader, scope, (other,), most + 1) for other in word.related)
+    item = ranking.term(exact, [places for places in related if len(places) <= most], total, share)
+    return replace(item, weight=item.weight * ranking.DOING) if word.doing else item
 
 
 def _unworded(reader: Reader, scope: Scope, signals: Signals) -> list[int]:
@@ -238,6 +266,7 @@ def _scope(reader: Reader, projects: Sequence[str] | None, only: Filter) -> Scop
         since=scope.since if only.since is None else only.since,
         until=scope.until if only.until is None else only.until,
         without=None if only.asking is None else reader.latest_turn(only.asking),
+        branch=only.branch,
     )
 
 

@@ -8,10 +8,10 @@ left behind lies in `archive/<branch>` and holds nowhere.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from hermes_acp.memory.facts.fact import Fact, Kind
+from hermes_acp.records import record
 
 USER = "user"
 """The scope of the user's facts, and the name of their store; other stores have the id of a project."""
@@ -24,7 +24,7 @@ OF_BRANCHES: frozenset[Kind] = frozenset({"code-fact", "decision", "procedure", 
 """What depends on the code; preferences and facts about the environment hold on all branches."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Place:
     """Where somebody works: a project (empty: none), the scope of its branch, projects around it.
 
@@ -80,7 +80,7 @@ def visible(layers: Sequence[Iterable[Fact]]) -> list[Fact]:
 # --- what becomes of a branch ----------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Known:
     """A branch at a look: its last commit, and whether there was work on it that no other had."""
 
@@ -88,7 +88,7 @@ class Known:
     worked: bool
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Move:
     """All facts of the scope `source` belong to the scope `target` from now on."""
 
@@ -151,7 +151,7 @@ def reconcile(scopes: Iterable[str], known: Mapping[str, Known], now: Branches) 
     return tuple(moves)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Asked:
     """What a look has to find out: `before` has the last commit of each branch at the last look, `wanted`
     names those with facts, `commits` are where sessions stood that have some."""

@@ -15,6 +15,7 @@ from typing import Literal, TypeAlias
 
 from hermes_acp.memory.facts.changes import Amend, Change, Remember, Retract
 from hermes_acp.memory.facts.fact import Fact, Kind
+from hermes_acp.records import record
 
 PROJECT_CHARS = 2_200
 """Characters of the view of a project, unless another number is asked for."""
@@ -59,7 +60,7 @@ _LEFT_OUT_CHARS = 80
 _MARK = re.compile(r"\s\^([0-9a-z]{4,26})(?:\s*\(the code has changed since\))?$")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Line:
     """A fact and the line that stands for it."""
 
@@ -68,7 +69,7 @@ class Line:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class View:
     """A page; `left_out` counts the facts that it has no room for."""
 
@@ -78,7 +79,7 @@ class View:
     left_out: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Conflict:
     """An edit that cannot simply be made: the line as the user wrote it, and why, for somebody to decide.
 
@@ -90,7 +91,7 @@ class Conflict:
     why: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ReadBack:
     """What an edited view means."""
 
@@ -161,9 +162,12 @@ def _marks(facts: Sequence[Fact]) -> dict[str, str]:
     taken: set[str] = set()
     for fact in sorted(facts, key=lambda fact: fact.id):
         whole = fact.id.lower()
-        ends = (whole[-size:] for size in range(MARK_CHARS, len(whole) + 1))
-        marks[fact.id] = next(end for end in ends if end not in taken)
-        taken.add(marks[fact.id])
+        mark = whole[-MARK_CHARS:]
+        if mark in taken:
+            ends = (whole[-size:] for size in range(MARK_CHARS + 1, len(whole) + 1))
+            mark = next(end for end in ends if end not in taken)
+        marks[fact.id] = mark
+        taken.add(mark)
     return marks
 
 
@@ -186,7 +190,7 @@ def _page(subject: Subject, chosen: Mapping[Kind, Sequence[Line]], left_out: int
 # --- reading back --------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Item:
     """A line as somebody left it; `kind` says under which heading, None under none of ours."""
 

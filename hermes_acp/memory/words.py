@@ -6,52 +6,63 @@ import functools
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from importlib import resources
 from typing import cast
 
+from hermes_acp.records import record
 from hermes_acp.storage import recall_words
 
 MOST_WORDS = 24
 """Content words of a question that are looked for, the first ones."""
-RELATED_WORDS = 60
-"""Related words of one word."""
+RELATED_WORDS = 40
+"""Related words of one word, the first ones."""
 
+_VERB = "do|does|did|is|are|was|were|can|could|might|would"
+_ASKED = re.compile(
+    rf"""\b(?:what|which|whose|how\ many)\b
+    ((?:\ [\w'’-]+){{1,5}}?)(?=\ (?:{_VERB}|has|have|had|will|should)\b|[?.,]|$)""",
+    re.IGNORECASE | re.VERBOSE,
+)
 _MANY = re.compile(
-    r"""\bhow\ many\b
+    rf"""\bhow\ many\b
     | \b(?:has|have)\b  # Ever, at some time.
-    | \b(?:what|which)\ (?:[\w'’-]+\ ){0,3}?\w+(?<![sui])s
-      \ (?:do|does|did|is|are|was|were|can|could|would|might)\b
+    | \b(?:what|which)\ (?:[\w'’-]+\ ){{0,3}}?\w+(?<![sui])s\ (?:{_VERB})\b
     """,
     re.IGNORECASE | re.VERBOSE,
 )
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Word:
     """A content word of a question.
 
-    `forms` are the word and its other forms, any of which is as good; `related` words are a weaker sign.
+    `forms` are the word and its other forms, any of which is as good. `related` words are a weaker sign,
+    the surest first; of the word that is `asked` for they are what the answer says instead of it. A word
+    of `doing` says less than what it is said of.
     """
 
     text: str
     forms: tuple[str, ...]
     related: tuple[str, ...] = ()
+    asked: bool = False
+    doing: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Families:
     stop: frozenset[str]
     saying: frozenset[str]
     forms: Mapping[str, frozenset[str]]
-    related: Mapping[str, frozenset[str]]
+    doing: frozenset[str]
+    related: Mapping[str, tuple[str, ...]]
 
 
 def content(question: str) -> list[Word]:
     """The content words, each once; all words when the question has no other; none in one without words."""
     typed = list(dict.fromkeys(word.casefold() for word in recall_words.words(question)))
     chosen = [word for word in typed if word not in _families().stop] or typed
-    return [_word(word) for word in chosen[:MOST_WORDS]]
+    asked = _asked(question)
+    return [_word(word, asked=word in asked) for word in chosen[:MOST_WORDS]]
 
 
 def pattern(question: str) -> re.Pattern[str]:
@@ -75,16 +86,20 @@ def beginning(word: str) -> str:
     return word[: max(3, len(word) // 2)]
 
 
-def _word(word: str) -> Word:
+def _asked(question: str) -> frozenset[str]:
+    """The words between what, which or how many and the verb, or the end of a short question."""
+    found = _ASKED.findall(" ".join(question.split()))
+    return frozenset(word.casefold() for words in found for word in recall_words.words(words))
+
+
+def _word(word: str, *, asked: bool) -> Word:
     families = _families()
     bases = _bases(word)
-    forms = _of(families.forms, bases) - families.stop - {word}
-    related = _of(families.related, bases | forms) - forms - {word}
-    return Word(word, (word, *sorted(forms)), tuple(sorted(related)[:RELATED_WORDS]))
-
-
-def _of(family: Mapping[str, frozenset[str]], bases: Iterable[str]) -> frozenset[str]:
-    return frozenset[str]().union(*(family.get(base, frozenset()) for base in bases))
+    forms = frozenset[str]().union(*(families.forms.get(base, ()) for base in bases))
+    forms = forms - families.stop - {word}
+    near = (other for base in sorted(bases | forms) for other in families.related.get(base, ()))
+    related = [other for other in dict.fromkeys(near) if other != word and other not in forms]
+    return Word(word, (word, *sorted(forms)), tuple(related[:RELATED_WORDS]), asked, word in families.doing)
 
 
 def _bases(word: str) -> frozenset[str]:
@@ -104,14 +119,21 @@ _ENDINGS = (("s", ("",)), ("es", ("",)), ("ies", ("y",)), ("ed", ("", "e")), ("i
 
 @functools.cache
 def _families() -> _Families:
-    text = (resources.files("hermes_acp.memory") / "families.toml").read_text("utf-8")
-    tables = tomllib.loads(text)
-    stop, saying = (frozenset(cast("str", tables[name]).split()) for name in ("stop", "saying"))
-    related = _groups(cast("list[str]", tables["alike"]))
-    for heads, members in cast("dict[str, str]", tables["kinds"]).items():
+    tables = _table("families.toml")
+    stop, saying, doing = (
+        frozenset(cast("str", tables[name]).split()) for name in ("stop", "saying", "doing")
+    )
+    related = {
+        word: tuple(sorted(group)) for word, group in _groups(cast("list[str]", tables["alike"])).items()
+    }
+    for heads, members in cast("dict[str, str]", _table("kinds.toml")).items():
         for head in heads.split():
-            related[head] = related.get(head, frozenset()) | frozenset(members.split())
-    return _Families(stop, saying, _groups(cast("list[str]", tables["forms"])), related)
+            related[head] = (*related.get(head, ()), *members.split())
+    return _Families(stop, saying, _groups(cast("list[str]", tables["forms"])), doing, related)
+
+
+def _table(name: str) -> dict[str, object]:
+    return tomllib.loads((resources.files("hermes_acp.memory") / name).read_text("utf-8"))
 
 
 def _groups(lines: Iterable[str]) -> dict[str, frozenset[str]]:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from hermes_acp.policy.sandbox import Confinement
+from hermes_acp.records import record
 
 Mode: TypeAlias = Literal["ask", "plan", "accept_edits", "auto", "full"]
 
 EffectKind: TypeAlias = Literal["read", "write", "execute", "fetch", "mcp"]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Effect:
     """One thing that may need permission.
 
@@ -37,7 +37,7 @@ class Effect:
     outside: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Permit:
     """Proof that an effect passed the policy; only `agent.approvals` makes one.
 

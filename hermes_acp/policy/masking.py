@@ -61,6 +61,8 @@ class Masks:
         self._by_value: dict[str, _Secret] = {}
         self._by_mark: dict[str, _Secret] = {}
         self._lock = threading.Lock()
+        self.ready = False
+        """Whether the tables are read: then a short text needs no thread."""
         for value in known:
             self._remember(value, "environment")
 
@@ -70,6 +72,7 @@ class Masks:
         `path` is the file that holds the text. The first call reads tables: call it in a thread.
         """
         spans = self._spans(text)
+        self.ready = True
         if not spans:
             return text
         with self._lock:

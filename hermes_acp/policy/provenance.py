@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from hermes_acp.policy.injection import Kind, Span, scan
+from hermes_acp.records import record
 
 TOLD = 5
 """Places that are told one by one; of the others only the number."""
@@ -27,7 +27,7 @@ _COLOURS = re.compile(r"(?:(?:\x1b\[|\x9b)(?:(?!8m)[0-9]{1,3}[;:]?){0,16}m)+")
 _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Checked:
     """A text for the model, and what the user is told about it; `warning` is empty where nothing is."""
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from hermes_acp.policy.paths import inside
+from hermes_acp.records import record
 
 SECRETS_AT_HOME = (
     *(".ssh", ".aws", ".azure", ".gnupg", ".kube", ".docker", ".password-store", ".oci", ".vault-token"),
@@ -44,7 +44,8 @@ BLAMED_CHARS = 64 * 1024
 _BLAMED = re.compile(
     r"""
       (?P<files>Read-only\ file\ system|EROFS)
-    | (?P<access>Permission\ denied|EACCES|Operation\ not\ permitted|EPERM|Device\ or\ resource\ busy|EXDEV)
+    | (?P<access>Permission\ denied|EACCES|Operation\ not\ permitted|EPERM|Device\ or\ resource\ busy
+      |EXDEV|Invalid\ cross-device\ link)
     | (?P<network>Network\ is\ unreachable|ENETUNREACH|Temporary\ failure\ in\ name\ resolution|EAI_AGAIN
       |Could\ not\ resolve\ host|Name\ or\ service\ not\ known|getaddrinfo\ (?:ENOTFOUND|failed)
       |Failed\ to\ resolve|no\ such\ host|dial\ tcp|failed\ to\ lookup\ address)
@@ -59,7 +60,7 @@ _BLAME = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Confinement:
     """What a command may change (`roots`), and what it may not even see (`hidden`): real paths.
 

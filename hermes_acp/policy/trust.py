@@ -9,8 +9,10 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal, TypeAlias
+
+from hermes_acp.records import record
 
 VERSIONS = 16
 """Contents of one feature that stay accepted, so that switching branches asks for nothing."""
@@ -22,7 +24,7 @@ Kind: TypeAlias = Literal["instructions", "servers", "skills", "hooks", "checks"
 Reason: TypeAlias = Literal["", "unknown", "changed", "replaced"]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Feature:
     """Something of a project that would act; `name` is its path relative to the project, or its own name.
 
@@ -34,7 +36,7 @@ class Feature:
     digest: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Trust:
     """The user's answer about a place, which is a real path that all worktrees of a repository share.
 
@@ -50,7 +52,7 @@ class Trust:
     client: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Standing:
     """How the features of a place stand: which are enabled, which to ask about, and why.
 

@@ -6,11 +6,9 @@ import os
 import time
 from collections.abc import Mapping
 
-from jsonrpcserver import Success
-from jsonrpcserver.result import Result
-
 from hermes_acp import __version__, endpoint
 from hermes_acp.server.daemon import Daemon, Work
+from hermes_acp.server.dispatch import Result, Success
 from hermes_acp.server.messages import Id, Json
 from hermes_acp.server.rpc import Call, Method, Peer
 from hermes_acp.server.stalls import StallWatch

@@ -10,12 +10,13 @@ import re
 import socket
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Protocol
 
 from hermes_acp import __version__
 from hermes_acp.endpoint import CONTROL, REPLY_LIMIT, Hello, Refused
+from hermes_acp.records import record
 from hermes_acp.server.listener import AlreadyRunning as AlreadyRunning
 from hermes_acp.server.listener import Listener as Listener
 from hermes_acp.server.streams import HIGH_WATER, READ_SIZE, AsyncioStreams
@@ -69,7 +70,7 @@ class Work(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Visitor:
     """A connected window."""
 
@@ -246,6 +247,7 @@ class _Window(AsyncioStreams):
         task = asyncio.current_task()
         transport = self.writer.transport
         if not transport.is_closing() and task is not None and not task.cancelling():
+            self.flush()
             # `drain` then waits until everything is sent.
             transport.set_write_buffer_limits(0)
             with contextlib.suppress(ConnectionError, TimeoutError):

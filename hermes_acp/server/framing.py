@@ -6,8 +6,9 @@ a frame that is too long is dropped as it arrives, so memory stays bounded, and 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
+
+from hermes_acp.records import record
 
 BOM = b"\xef\xbb\xbf"
 BLANK = b" \t\r\n"
@@ -17,14 +18,14 @@ HEADER_LIMIT = 4096
 Protocol: TypeAlias = Literal["acp", "lsp"]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Oversize:
     """A frame longer than the limit was dropped."""
 
     limit: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class BadHeader:
     """An LSP header block that has no usable `Content-Length`; the stream cannot be read further."""
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
 from typing import TypeAlias, cast
 
 import orjson
 from pydantic_core import from_json
+
+from hermes_acp.records import record
 
 PARSE_ERROR = -32700
 INVALID_REQUEST = -32600
@@ -28,7 +29,7 @@ Id: TypeAlias = int | str | None
 Json: TypeAlias = "dict[str, object]"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Request:
     """A call that wants an answer."""
 
@@ -37,7 +38,7 @@ class Request:
     params: object
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Notification:
     """A call that wants none."""
 
@@ -45,7 +46,7 @@ class Notification:
     params: object
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Error:
     """Why a call failed."""
 
@@ -54,7 +55,7 @@ class Error:
     data: object = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Response:
     """The other side's answer to a request of ours: `error` or `result`."""
 
@@ -63,7 +64,7 @@ class Response:
     error: Error | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Malformed:
     """Something that is no message; `id` is what could be read of one."""
 

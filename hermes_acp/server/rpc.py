@@ -11,15 +11,12 @@ import asyncio
 import itertools
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, TypeAlias, cast
 
-from jsonrpcserver.async_dispatcher import dispatch_to_response_pure
-from jsonrpcserver.response import to_serializable
-from jsonrpcserver.result import Result
-
+from hermes_acp.records import record
 from hermes_acp.server import messages
+from hermes_acp.server.dispatch import Result, dispatch_to_response_pure, to_serializable
 from hermes_acp.server.messages import Error, Id, Malformed, Notification, Request, Response
 
 INBOUND_BOUND = 1_024
@@ -57,7 +54,7 @@ class Disconnected(Exception):
     """The connection ended before the answer came."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Call:
     """One inbound call: its service, and the way to answer before the handler returns."""
 

@@ -6,14 +6,18 @@ import asyncio
 import logging
 import os
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
+
+from hermes_acp.records import record
 
 logger = logging.getLogger(__name__)
 
 READ_SIZE = 256 * 1024
 HIGH_WATER = 4 * 1024 * 1024
 """Unsent bytes from which writers wait."""
+TOGETHER = 64 * 1024
+"""Bytes from which what is said in one pass of the event loop is not held back to its end."""
 UNSENT_BOUND = 32 * 1024 * 1024
 """Unsent bytes at which the other side is given up: what it was asked and answered does not wait."""
 
@@ -45,6 +49,8 @@ class AsyncioStreams:
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
     _given_up: bool = False
+    _waiting: bytearray = field(default_factory=bytearray)
+    """What sessions say in one pass of the event loop goes out at once: sending is what costs most."""
 
     async def read(self) -> bytes:
         """The next bytes; empty at the end or when the other side vanished."""
@@ -55,7 +61,7 @@ class AsyncioStreams:
         return b"" if self._given_up else data
 
     def write(self, data: bytes) -> None:
-        """Send what the pipe takes now and buffer the rest, within a bound."""
+        """Send soon what the pipe takes, and buffer the rest, within a bound."""
         transport = self.writer.transport
         if transport.is_closing():
             return
@@ -64,7 +70,18 @@ class AsyncioStreams:
             self._given_up = True
             transport.abort()
             return
-        self.writer.write(data)
+        if not self._waiting:
+            asyncio.get_running_loop().call_soon(self.flush)
+        self._waiting += data
+        if len(self._waiting) > TOGETHER:
+            self.flush()
+
+    def flush(self) -> None:
+        """Send now what was written."""
+        data = bytes(self._waiting)
+        self._waiting.clear()
+        if data and not self.writer.transport.is_closing():
+            self.writer.write(data)
 
     async def drain(self) -> None:
         """Wait while more than `HIGH_WATER` bytes are unsent."""
@@ -75,6 +92,7 @@ class AsyncioStreams:
 
     async def close(self) -> None:
         """Flush for at most a moment, then close."""
+        self.flush()
         self.writer.close()
         try:
             async with asyncio.timeout(0.2):
@@ -83,7 +101,7 @@ class AsyncioStreams:
             self.writer.transport.abort()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class FileStreams:
     """Regular files as input or output (`hermes-editor acp < script > answers`)."""
 

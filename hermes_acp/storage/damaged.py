@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeAlias, cast
 
+from hermes_acp.records import record
 from hermes_acp.storage.checks import Cell, is_event
 from hermes_acp.storage.files import TOLERANT
 
@@ -19,7 +20,7 @@ HIGHEST = 1 << 24
 KINDS: dict[str, tuple[type, ...]] = {"TEXT": (str,), "INTEGER": (int,), "REAL": (int, float)}
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Column:
     """A column as it is declared."""
 
@@ -35,7 +36,7 @@ class Column:
 ROWID = Column("rowid", "INTEGER", needed=True)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Table:
     """A table as it should be; `key` orders its rows."""
 

@@ -6,14 +6,16 @@ A *scope* is where a fact holds (`project`, `overlay/feature`, …); each has a 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from hermes_acp.records import record
 
 
 class RepositoryError(Exception):
     """The repository cannot be read or written; `str()` says why and what to do."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class FactCommit:
     """One change: texts by scope and path (None: the file is removed), at a time (epoch seconds).
 
@@ -28,7 +30,7 @@ class FactCommit:
     merges: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class FactVersion:
     """A file before (None: there was none) and after a change."""
 
@@ -37,7 +39,7 @@ class FactVersion:
     after: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LogEntry:
     """A change as the history has it; `commits` are its commits, one for each branch."""
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import orjson
 
+from hermes_acp.records import record
 from hermes_acp.storage import files
 from hermes_acp.storage.database import Database
 from hermes_acp.storage.errors import StorageError
@@ -58,7 +58,7 @@ ORDER BY session_id
 MESSAGE = "SELECT data FROM events WHERE session_id = ? AND seq = ?"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Queued:
     """A change on its way into git; `number` orders them, `facts` is JSON (see the migration)."""
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Annotated, Literal, TypeAlias
 
 import orjson
 from pydantic import Field, TypeAdapter, ValidationError
 
 from hermes_acp.events import Durable, Envelope
+from hermes_acp.records import record
 from hermes_acp.storage.database import Database, Row
 from hermes_acp.storage.errors import StorageError
 
@@ -20,10 +20,13 @@ INSERT_PIECES = "INSERT INTO drafts (session_id, turn_id, message_id, kind, star
 ROWS = 500
 """Rows of one statement: SQLite bounds the number of parameters."""
 
+AT_ONCE = 16 * 1024
+"""Characters of events that are read in less time than it takes to ask a thread for it."""
+
 Kind: TypeAlias = Literal["text", "thought"]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Piece:
     """A part of a message that is being streamed, `start` characters after its beginning."""
 
@@ -54,9 +57,12 @@ class Journal:
             "WHERE session_id = ? AND seq > ? ORDER BY seq",
             (session_id, after),
         )
+        size = sum(len(row[4]) for row in rows)
         try:
-            # In a thread: a long journal takes a while, and so does making the codec at its first use.
-            return await asyncio.to_thread(_envelopes, session_id, rows)
+            # What takes a while has a thread: a long journal, and making the codec at its first use.
+            if size > AT_ONCE or not _codec.cache_info().currsize:
+                return await asyncio.to_thread(_envelopes, session_id, rows)
+            return _envelopes(session_id, rows)
         except ValidationError as error:
             self._database.doubt()
             raise StorageError(

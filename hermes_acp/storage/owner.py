@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from dataclasses import dataclass
 from pathlib import Path
 
 from hermes_acp import __version__
+from hermes_acp.records import record
 from hermes_acp.storage import locks
 from hermes_acp.storage.errors import StorageError, explain
 
@@ -25,7 +25,7 @@ class DataFolderInUse(StorageError):
     """Another server owns the data folder; `str()` says which one, and what to do."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Holder:
     """Who owns a data folder, as the owner wrote it down: a process, its version and its SQLite."""
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TypeAlias
 
+from hermes_acp.records import record
 from hermes_acp.storage.commits import Value
 from hermes_acp.storage.database import Database, Row
 from hermes_acp.storage.errors import StorageError
-from hermes_acp.storage.recall_passages import Passage, echo, passages
+from hermes_acp.storage.recall_passages import Passage, branch_of, echo, passages
 
 PROJECT_SHIFT = 44
 SESSION_SHIFT = 22
@@ -57,7 +57,7 @@ SELECT 1 FROM sessions
 WHERE updated_at >= ? AND session_id NOT IN (SELECT session_id FROM recall_sessions) LIMIT 1
 """
 PENDING = """
-SELECT session_id, number, recall_sessions.project, upto, passages
+SELECT session_id, number, recall_sessions.project, upto, passages, branch
 FROM sessions JOIN recall_sessions USING (session_id)
 WHERE updated_at >= ? AND upto < (
     SELECT coalesce(max(seq), 0) FROM events WHERE events.session_id = sessions.session_id
@@ -67,23 +67,27 @@ LIMIT ?
 READ = "SELECT seq, at, data FROM events WHERE session_id = ? AND seq > ? ORDER BY seq LIMIT ?"
 # Nothing is added for a session that was deleted meanwhile, whose number may have been given anew.
 ADD = """
-INSERT OR IGNORE INTO recall_passages (place, seq, at, kind, speaker, source, words, traits, text, extra)
+INSERT OR IGNORE INTO recall_passages
+    (place, seq, at, kind, speaker, source, words, traits, text, extra, branch)
 SELECT * FROM (VALUES {rows}) WHERE EXISTS (
     SELECT 1 FROM recall_sessions WHERE number = ? AND session_id = ?
 )
 """
-ADVANCE = "UPDATE recall_sessions SET upto = ?, passages = ? WHERE session_id = ? AND number = ? AND upto < ?"
+ADVANCE = """
+UPDATE recall_sessions SET upto = ?, passages = ?, branch = ?
+WHERE session_id = ? AND number = ? AND upto < ?
+"""
 CLEAR = "DELETE FROM recall_sessions"
 MERGE = "INSERT INTO recall (recall) VALUES ('optimize')"
 
-Entry: TypeAlias = tuple[int, float, Passage]
-"""A passage, with number and time of its event."""
+Entry: TypeAlias = tuple[int, float, str, Passage]
+"""A passage, with number and time of its event, and the branch of its turn."""
 
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Pending:
     """A session with events that are not indexed yet, and how far it is."""
 
@@ -92,6 +96,7 @@ class _Pending:
     project: int
     upto: int
     passages: int
+    branch: str
 
 
 class RecallIndex:
@@ -157,7 +162,7 @@ class RecallIndex:
         earlier = max(0, session.upto - EARLIER)
         limit = EVENTS + session.upto - earlier
         rows = await self._database.fetch(READ, (session.session_id, earlier, limit))
-        entries = await asyncio.to_thread(_entries, rows, session.upto)
+        entries, branch = await asyncio.to_thread(_entries, rows, session.upto, session.branch)
         place = session.project << PROJECT_SHIFT | session.number << SESSION_SHIFT
         added = 0
         entries = entries[: max(0, POSITIONS - 1 - session.passages)]
@@ -167,31 +172,33 @@ class RecallIndex:
             added += await self._add(session, first, part)
         upto = max(int(rows[-1][0]) if rows else 0, session.upto)
         count = session.passages + len(entries)
-        await self._database.write(ADVANCE, (upto, count, session.session_id, session.number, upto))
+        await self._database.write(ADVANCE, (upto, count, branch, session.session_id, session.number, upto))
         return added
 
     async def _add(self, session: _Pending, first: int, entries: Sequence[Entry]) -> int:
-        marks = ", ".join(["(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"] * len(entries))
+        marks = ", ".join(["(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"] * len(entries))
         values = [value for place, entry in enumerate(entries, first) for value in _values(place, entry)]
         return await self._database.write(
             ADD.format(rows=marks), (*values, session.number, session.session_id)
         )
 
 
-def _entries(rows: list[Row], upto: int) -> list[Entry]:
-    """The passages of the events behind `upto`. What recall was asked, and what it answered, is none."""
+def _entries(rows: list[Row], upto: int, branch: str) -> tuple[list[Entry], str]:
+    """The passages of the events behind `upto`, and the branch at their end; `branch` is that at `upto`.
+
+    What recall was asked, and what it answered, is no passage.
+    """
     echoes = {echo(data) for _, _, data in rows}
-    return [
-        (seq, at, passage)
-        for seq, at, data in rows
-        if seq > upto
-        for passage in passages(data)
-        if passage.source not in echoes
-    ]
+    found: list[Entry] = []
+    for seq, at, data in rows:
+        if seq > upto:
+            branch = branch if (begun := branch_of(data)) is None else begun
+            found += [(seq, at, branch, item) for item in passages(data) if item.source not in echoes]
+    return found, branch
 
 
 def _values(place: int, entry: Entry) -> tuple[Value, ...]:
-    seq, at, item = entry
+    seq, at, branch, item = entry
     return (
         place,
         seq,
@@ -203,4 +210,5 @@ def _values(place: int, entry: Entry) -> tuple[Value, ...]:
         item.traits,
         item.text,
         item.extra,
+        branch,
     )

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Literal, TypeAlias, cast
 
 import orjson
 
+from hermes_acp.records import record
 from hermes_acp.storage import recall_words
 
 RECALL = "recall"
@@ -43,7 +43,7 @@ _TIMES = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Passage:
     """A piece of an event's text.
 
@@ -67,6 +67,17 @@ def echo(data: str) -> str | None:
     match event:
         case {"type": "tool_call_started", "name": name, "call_id": str() as call_id} if name == RECALL:
             return call_id
+        case _:
+            return None
+
+
+def branch_of(data: str) -> str | None:
+    """The branch of the turn that an event begins; None when it begins none."""
+    # Most events need no closer look.
+    match _event(data) if '"turn_started"' in data else {}:
+        case {"type": "turn_started", **rest}:
+            name = rest.get("branch")
+            return name if isinstance(name, str) else ""
         case _:
             return None
 

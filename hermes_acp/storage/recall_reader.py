@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeVar, cast
 
 import orjson
 
+from hermes_acp.records import record
 from hermes_acp.storage.read_only import ReadOnlyDatabase
 from hermes_acp.storage.recall_index import PROJECT_SHIFT, SESSION_SHIFT
 from hermes_acp.storage.recall_passages import Kind
@@ -29,7 +30,7 @@ FOUND = "SELECT rowid FROM recall WHERE recall MATCH ? AND rowid BETWEEN ? AND ?
 FOUND_FILTERED = """
 SELECT recall.rowid FROM recall CROSS JOIN recall_passages ON place = recall.rowid
 WHERE recall MATCH ?1 AND recall.rowid BETWEEN ?2 AND ?3 AND at >= ?5 AND at < ?6
-    AND kind IN (SELECT value FROM json_each(?7))
+    AND kind IN (SELECT value FROM json_each(?7)) AND (?8 IS NULL OR branch = ?8)
 LIMIT ?4
 """
 LATEST_FIRST = "SELECT seq, turn_id FROM events WHERE session_id = ? ORDER BY seq DESC"
@@ -37,18 +38,19 @@ FIRST_FROM = "SELECT min(place) FROM recall_passages WHERE place BETWEEN ? AND ?
 WITHIN = """
 SELECT place FROM recall_passages
 WHERE at >= ?5 AND at < ?6 AND +place BETWEEN ?2 AND ?3 AND kind IN (SELECT value FROM json_each(?7))
+    AND (?8 IS NULL OR branch = ?8)
 ORDER BY at DESC LIMIT ?4
 """
 DURING = """
 SELECT place FROM recall_passages WHERE place IN (SELECT value FROM json_each(?)) AND at >= ? AND at < ?
 """
 MEASURES = """
-SELECT place, seq, at, kind, speaker, words, traits FROM recall_passages
+SELECT place, seq, at, kind, speaker, words, traits, branch FROM recall_passages
 WHERE place IN (SELECT value FROM json_each(?))
 """
 SPEAKERS = "SELECT session, speaker FROM recall_speakers WHERE session IN (SELECT value FROM json_each(?))"
 TEXTS = """
-SELECT place, session_id, seq, at, kind, speaker, source, text
+SELECT place, session_id, seq, at, kind, speaker, source, text, recall_passages.branch
 FROM recall_passages JOIN recall_sessions ON number = (place >> 22) & 4194303
 """
 TEXTS_AT = f"{TEXTS} WHERE place IN (SELECT value FROM json_each(?))"
@@ -57,7 +59,7 @@ TEXTS_AROUND = f"{TEXTS} WHERE place BETWEEN ? AND ? AND seq BETWEEN ? AND ? ORD
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Range:
     """The places from `first` to `last`, both included: a project, a session or everything."""
 
@@ -68,11 +70,11 @@ class Range:
 EVERYTHING = Range(0, LAST)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Scope:
     """Where to look: in these ranges but one part, at these kinds, from `since` to before `until`.
 
-    The times are in seconds since the epoch.
+    The times are in seconds since the epoch; without a `branch` it is what was said on any or none.
     """
 
     ranges: tuple[Range, ...]
@@ -80,10 +82,11 @@ class Scope:
     since: float = -1e18
     until: float = 1e18
     without: Range | None = None
+    branch: str | None = None
 
     @property
     def is_whole(self) -> bool:
-        """Whether kinds and times do not narrow it."""
+        """Whether kinds, times and a branch do not narrow it."""
         return self == Scope(self.ranges, without=self.without)
 
     def during(self, since: float, until: float) -> Scope:
@@ -92,14 +95,19 @@ class Scope:
 
     def covers(self, place: int, item: Measure) -> bool:
         """Whether a passage at a place in one of the ranges belongs to it."""
-        return item.kind in self.kinds and self.since <= item.at < self.until and not self.hides(place)
+        return (
+            item.kind in self.kinds
+            and self.since <= item.at < self.until
+            and self.branch in (None, item.branch)
+            and not self.hides(place)
+        )
 
     def hides(self, place: int) -> bool:
         """Whether a place lies in the part that is left out."""
         return self.without is not None and self.without.first <= place <= self.without.last
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Measure:
     """What ranking wants to know of a passage."""
 
@@ -109,11 +117,15 @@ class Measure:
     speaker: str
     words: int
     traits: int
+    branch: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Found:
-    """A passage as it is shown; `source` is the id of its message or call, `at` in epoch seconds."""
+    """A passage as it is shown; `source` is the id of its message or call, `at` in epoch seconds.
+
+    `branch` is what its turn had checked out, empty where that is not known.
+    """
 
     place: int
     session_id: str
@@ -123,6 +135,7 @@ class Found:
     speaker: str
     source: str
     text: str
+    branch: str = ""
 
 
 class Reader:
@@ -208,12 +221,12 @@ class Reader:
     def _places(self, sql: str, expression: str, scope: Scope, limit: int) -> list[int]:
         found: list[int] = []
         for item in scope.ranges:
-            args: list[str | int | float] = [expression, item.first, item.last, limit]
+            args: list[str | int | float | None] = [expression, item.first, item.last, limit]
             if sql is not FOUND:
-                args += [scope.since, scope.until, _json(scope.kinds)]
+                args += [scope.since, scope.until, _json(scope.kinds), scope.branch]
             rows = cast("list[tuple[int]]", self._connection.execute(sql, args).fetchall())
-            found += [place for (place,) in rows if not scope.hides(place)]
-        return found
+            found += [place for (place,) in rows]
+        return found if scope.without is None else [place for place in found if not scope.hides(place)]
 
 
 async def reading(database: ReadOnlyDatabase, function: Callable[[Reader], T]) -> T:

@@ -44,8 +44,7 @@ def words(text: str) -> list[str]:
 
     What is written without spaces becomes pairs of characters, which occur in that order in few texts.
     """
-    spaced = _RUN.sub(lambda run: f" {' '.join(_pairs(run[0]))} ", unicodedata.normalize("NFC", text))
-    spelled = "".join(f" {_symbol(char)} " if _is_symbol(char) else char for char in spaced)
+    spelled = text if text.isascii() else _spelled(text)
     return [word for chunk in _WORD.findall(spelled) for word in chunk[:LONGEST].split("_") if word]
 
 
@@ -68,6 +67,11 @@ def match_phrase(text: str) -> str:
 def match_speaker(word: str) -> str:
     """The expression that finds what somebody said who is named so."""
     return f'speaker : "{_plain(word)}"'
+
+
+def _spelled(text: str) -> str:
+    spaced = _RUN.sub(lambda run: f" {' '.join(_pairs(run[0]))} ", unicodedata.normalize("NFC", text))
+    return "".join(f" {_symbol(char)} " if _is_symbol(char) else char for char in spaced)
 
 
 def _pairs(run: str) -> list[str]:

@@ -12,9 +12,9 @@ import contextlib
 import shutil
 import sqlite3
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
+from hermes_acp.records import record
 from hermes_acp.storage import files, schema
 from hermes_acp.storage.damaged import Row, Source, Table, tables
 from hermes_acp.storage.files import PAGE
@@ -46,7 +46,7 @@ UPDATE sessions SET updated_at = max(
 WITH_HOLES = "SELECT session_id FROM events GROUP BY session_id HAVING max(seq) <> count(*)"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Found:
     """What a rebuilt database holds; `from_backup` of its events come from the file `backup`.
 

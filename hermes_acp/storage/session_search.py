@@ -10,6 +10,7 @@ from typing import Literal, TypeAlias, cast
 
 import orjson
 
+from hermes_acp.records import record
 from hermes_acp.storage.read_only import ReadOnlyDatabase
 from hermes_acp.storage.sessions import SessionRow, SessionTable
 from hermes_acp.storage.words import Words, normal
@@ -41,7 +42,7 @@ WHERE session_id IN (SELECT value FROM json_each(?)) AND 'turn_ended' <> (
 """
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Hit:
     """A session in which all words occur, and the text in it that has the most of them.
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import orjson
 
+from hermes_acp.records import record
 from hermes_acp.storage.database import Database, Row, Value
 
 PAGE = 50
@@ -21,7 +21,7 @@ COLUMNS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SessionRow:
     """One session; paths absolute, times in seconds since the epoch.
 
@@ -44,7 +44,7 @@ class SessionRow:
     worktree: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Page:
     """A part of a listing, newest first, and where it goes on."""
 
@@ -52,7 +52,7 @@ class Page:
     next_cursor: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Whereabouts:
     """A place of a project: the name by which sessions know it, and its top folder."""
 

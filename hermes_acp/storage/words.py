@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from hermes_acp.records import record
 
 MOST = 32
 """Different words of one search."""
@@ -14,7 +15,7 @@ class BadWords(ValueError):
     """There is nothing to look for, or too much; `str()` says so."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Place:
     """Where a word stands in a text; `word` is its number among the words."""
 
@@ -23,7 +24,7 @@ class Place:
     word: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Words:
     """Different words, `folded`; none is empty and none has white space in it."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict
@@ -12,6 +11,7 @@ from hermes_acp.content import ImageBlock, Location, Shown
 from hermes_acp.events import ExitStatus, Field, Notice, PlanEntry, ToolKind
 from hermes_acp.llm.base import ToolSpec
 from hermes_acp.policy.effects import Effect, Permit
+from hermes_acp.records import record
 from hermes_acp.workspace.documents import Documents
 from hermes_acp.workspace.execution.base import Execution
 
@@ -22,7 +22,7 @@ class Params(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ToolResult:
     """The outcome of a call: `text` for the model, `shown` for the person."""
 
@@ -39,7 +39,7 @@ class ToolError(Exception):
     """An expected failure; `str()` tells the model what happened and what to do instead."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Reply:
     """The user's answer to a question: values by field name, or why there is none."""
 
@@ -106,7 +106,7 @@ P = TypeVar("P", bound=BaseModel)
 Run = Callable[[P, ToolContext], Awaitable[ToolResult]]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Description:
     """How a call is announced before it runs."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -14,6 +13,7 @@ from pydantic import Field
 from hermes_acp.content import Location, TerminalRef, TextBlock
 from hermes_acp.policy.effects import Effect
 from hermes_acp.policy.paths import secret
+from hermes_acp.records import record
 from hermes_acp.tools import terminal_text
 from hermes_acp.tools.base import Description, Params, Tool, ToolContext, ToolError, ToolResult
 from hermes_acp.tools.typed import tool
@@ -230,7 +230,7 @@ async def _show(view: View, rev: str, specs: tuple[str, ...], context: ToolConte
 # --- committing ----------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Plan:
     """A commit before it is made: the command, and what it would contain, in words."""
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from hermes_acp.content import Diff, Location
 from hermes_acp.policy.effects import Effect, Permit
+from hermes_acp.records import record
 from hermes_acp.tools.access import announce, explained, locate, open_document, shorten
 from hermes_acp.tools.base import Description, Params, ToolContext, ToolError, ToolResult
 from hermes_acp.tools.hunks import apply_hunks, contents
@@ -31,7 +32,7 @@ class ApplyPatch(Params):
     patch: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Step:
     """One file: what it was, what it shall be (None deletes it), and the first line that changes."""
 

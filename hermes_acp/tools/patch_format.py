@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from hermes_acp.records import record
 from hermes_acp.tools.base import ToolError
 
 Action: TypeAlias = Literal["add", "update", "delete"]
@@ -19,7 +20,7 @@ _ESCAPE = re.compile(r"\\([0-7]{3}|.)")
 _ESCAPED = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "f": "\f", "v": "\v"}
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Line:
     """One line of a hunk, without its mark and its line end."""
 
@@ -27,7 +28,7 @@ class Line:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Hunk:
     """A passage to find and what to make of it.
 
@@ -48,7 +49,7 @@ class Hunk:
         return [line.text for line in self.lines if line.mark in (" ", mark)]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class FileChange:
     """What a patch does to one file; `target` is its new name. `mode` is for a new file."""
 

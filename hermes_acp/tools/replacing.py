@@ -6,10 +6,10 @@ import difflib
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from pydantic import Field
 
+from hermes_acp.records import record
 from hermes_acp.tools.base import Params, ToolError
 
 NEAR_LINES = 2000
@@ -33,7 +33,7 @@ class Edit(Params):
     all: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Edited:
     """A new text, a sentence about it, and the first line that changed."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -13,6 +13,7 @@ from pydantic import Field
 from hermes_acp.content import TerminalRef, TextBlock
 from hermes_acp.policy.effects import Effect, Refused
 from hermes_acp.policy.sandbox import blame
+from hermes_acp.records import record
 from hermes_acp.tools import terminal_text
 from hermes_acp.tools.background import BackgroundProcesses
 from hermes_acp.tools.base import Description, Params, Tool, ToolContext, ToolError, ToolResult
@@ -59,7 +60,7 @@ class RunCommand(Params):
     )
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Started:
     """A command that runs: since when, and what its shell was like before."""
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from dataclasses import dataclass
 
 from hermes_acp.content import TextBlock
 from hermes_acp.events import ExitStatus
+from hermes_acp.records import record
 from hermes_acp.workspace.execution.base import Output
 
 MODEL_HEAD = 4_000
@@ -43,7 +43,7 @@ def plain(text: str) -> str:
     return _CONTROLS.sub("", text)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Shortened:
     """An output for the model: all of it in `tail`, or its head, a number of characters, and its tail."""
 

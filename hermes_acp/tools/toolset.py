@@ -19,7 +19,8 @@ from hermes_acp.tools.terminal import DEFAULT_TIMEOUT, terminal_tools
 class Toolset:
     """What one session can do (`tools.base.SessionTools`); `env` is the environment for git.
 
-    With a `history` it recalls what was said in its project, with a `notebook` it remembers.
+    With a `history` it recalls what was said in its project, with a `notebook` it remembers; `more` are
+    tools of the user's own services.
     """
 
     def __init__(
@@ -29,6 +30,7 @@ class Toolset:
         env: Mapping[str, str] = MappingProxyType({}),
         history: History | None = None,
         notebook: Opening | None = None,
+        more: tuple[Tool, ...] = (),
     ) -> None:
         self._source = source
         self._background = BackgroundProcesses()
@@ -40,6 +42,7 @@ class Toolset:
             *git_tools(env),
             *(recall_tools(history) if history is not None else ()),
             *(memory_tools(notebook) if notebook is not None else ()),
+            *more,
             *plan.TOOLS,
             *ask.TOOLS,
         )

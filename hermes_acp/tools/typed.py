@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
@@ -76,8 +77,12 @@ def tool(
     return wrap
 
 
+@functools.cache
 def lean_schema(params: type[BaseModel]) -> dict[str, object]:
-    """The JSON schema without what costs tokens and says nothing (titles, null defaults, docstrings)."""
+    """The JSON schema without what costs tokens and says nothing (titles, null defaults, docstrings).
+
+    Made once for each class: every session has tools of its own with the same parameters.
+    """
     schema = params.model_json_schema()
     return cast("dict[str, object]", _lean(schema))
 

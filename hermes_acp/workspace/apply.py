@@ -8,9 +8,9 @@ import os
 import stat
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
+from hermes_acp.records import record
 from hermes_acp.workspace.locations import printable
 from hermes_acp.workspace.merging import Conflict
 from hermes_acp.workspace.places import Places, Version
@@ -46,7 +46,7 @@ _KINDS = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Applied:
     """What was written to the user's files; with conflicts, nothing was.
 
@@ -118,7 +118,7 @@ async def _merge(place: Place, ours: Tree, at: Bench, base: str, work: str) -> A
     return Applied(files)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Target:
     """A path to write: modes before and after, and the contents before, as git names them.
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from hermes_acp.records import record
 from hermes_acp.workspace.git import GitError, Repository
 
 LOOK_SECONDS = 20.0
@@ -32,7 +33,7 @@ _MERGED = re.compile(r"merge (\S+): ")
 _OWN_WORK = re.compile(r"(?:commit|cherry-pick|revert|am)\b")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class BranchState:
     """The branches of a repository now. All empty without a repository.
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
+from hermes_acp.records import record
 from hermes_acp.workspace.git import Repository
 from hermes_acp.workspace.locations import printable
 from hermes_acp.workspace.worktrees.folders import empty_trash
@@ -42,7 +42,7 @@ NAMES = 1_000
 _DAY = 86_400
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Discarded:
     """What was in a worktree when it was given up; `name` is its handle, `at` seconds since the epoch."""
 
@@ -55,7 +55,7 @@ class Discarded:
     tip: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Cleaned:
     """What `clean` removed, saved because its folder was gone, forgot for its age, and left alone."""
 

@@ -8,9 +8,9 @@ import secrets
 import stat
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
+from hermes_acp.records import record
 from hermes_acp.workspace import resolve
 from hermes_acp.workspace.locations import DocumentError, printable
 
@@ -28,7 +28,7 @@ SWAPPED = "a link has taken its place, or that of a folder above it; name it aga
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Content:
     """The bytes of a file and its permission bits."""
 
@@ -36,7 +36,7 @@ class Content:
     mode: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _New:
     data: bytes
     mode: int | None

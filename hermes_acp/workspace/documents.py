@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Protocol, TypeAlias, TypeVar
 
 from hermes_acp.policy.effects import Permit
 from hermes_acp.policy.masking import Masks, Misplaced
+from hermes_acp.records import record
 from hermes_acp.workspace import disk, encoding
 from hermes_acp.workspace.encoding import NotText, Text
 from hermes_acp.workspace.locations import DocumentError, inside, printable
@@ -79,7 +80,7 @@ def nobody() -> None:
     """A lender without an editor."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Document:
     """A text file as it was when read; `path` is absolute and real.
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import codecs
-from dataclasses import dataclass
+
+from hermes_acp.records import record
 
 _MARKED = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -17,7 +18,7 @@ class NotText(Exception):
     """The bytes are not text; `str()` says what they are instead."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Text:
     """Text with `\\n` line ends, and what is needed to write it as it was."""
 

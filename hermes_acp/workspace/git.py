@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
+from hermes_acp.records import record
 from hermes_acp.workspace.child import child
 
 QUESTION_SECONDS = 2.0
@@ -52,7 +52,7 @@ class GitError(Exception):
     """git is missing, too slow or unwilling; `str()` says which, in git's words where it has some."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Answer:
     """What a command printed and how it ended."""
 
@@ -171,7 +171,11 @@ def _environment(env: Mapping[str, str]) -> dict[str, str]:
 
 
 def _off(name: str) -> str:
-    """The value that switches a program off: a merge driver must fail, the others are simply not there."""
+    """The value that switches a program off.
+
+    A merge driver must start and fail, which is a conflict: an empty one is an error of the whole merge. The
+    others are simply not there.
+    """
     if name.endswith(".required"):
         return "false"
     return "false" if name.endswith(".driver") else ""

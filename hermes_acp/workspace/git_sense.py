@@ -6,10 +6,10 @@ import asyncio
 import os
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from hermes_acp.policy.effects import Effect
+from hermes_acp.records import record
 from hermes_acp.workspace import disk
 from hermes_acp.workspace.git import Answer, GitError, Repository
 from hermes_acp.workspace.locations import DocumentError, inside, printable
@@ -53,7 +53,7 @@ def told(what: str) -> Generator[None]:
         raise GitTrouble(str(error)) from error
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class View:
     """A repository, and the part of its working tree that belongs to the session.
 
@@ -186,7 +186,7 @@ async def head(view: View) -> str | None:
 # --- status --------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class FileState:
     """A path with what `git status` says of it: two letters, for the index and for the files.
 
@@ -204,7 +204,7 @@ class FileState:
         return "U" in self.code or self.code in ("AA", "DD")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Status:
     """Branch and changes. `branch` is None when HEAD is detached, `commit` None before the first.
 
@@ -271,8 +271,8 @@ _FIELDS = {"1": 8, "2": 9, "u": 10}
 
 
 def _states(records: Iterator[str]) -> Iterator[FileState]:
-    for record in records:
-        kind, _, rest = record.partition(" ")
+    for entry in records:
+        kind, _, rest = entry.partition(" ")
         if kind == "?":
             yield FileState(rest, "??")
         elif kind in _FIELDS:

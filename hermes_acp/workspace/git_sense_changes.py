@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from hermes_acp.policy.paths import secret
+from hermes_acp.records import record
 from hermes_acp.workspace.git_sense import GitTrouble, View, commit_of, files_of, head, pathspec, told
 from hermes_acp.workspace.locations import printable
 
@@ -29,7 +30,7 @@ _SUBMODULE = "160000"
 _SECTIONS = (b"diff --git ", b"diff --cc ", b"* Unmerged path ")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Span:
     """What is compared with what: `title` in words, `sides` for git.
 
@@ -44,7 +45,7 @@ class Span:
     secrets: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class FileChange:
     """One file of a difference, with git's letter for what happened to it.
 
@@ -59,7 +60,7 @@ class FileChange:
     submodule: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Report:
     """A difference as text: what it is, the files, and as much of the rest as there was room for.
 

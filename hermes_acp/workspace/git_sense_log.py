@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 from hermes_acp.policy.paths import secret
+from hermes_acp.records import record
 from hermes_acp.workspace.encoding import NotText, decode
 from hermes_acp.workspace.git_sense import (
     REVISION_CHARS,
@@ -42,7 +42,7 @@ _FEW = 4
 """From fewer commits no habits are read."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Commit:
     """One commit; `date` is the author's day, `body` the message without its subject."""
 

@@ -12,11 +12,11 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import pathspec
 
+from hermes_acp.records import record
 from hermes_acp.workspace import disk
 from hermes_acp.workspace.encoding import NotText, decode
 from hermes_acp.workspace.globs import compile_glob
@@ -27,7 +27,7 @@ CUT = " [... omitted end of long line]"
 _IGNORE_BYTES = 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Rules:
     """The patterns of one `.gitignore`; `base` is its folder with a `/` at the end."""
 
@@ -64,9 +64,9 @@ def main() -> int:
 
 def _write(records: Iterator[bytes]) -> int:
     found = False
-    for record in filter(None, records):
+    for entry in filter(None, records):
         found = True
-        sys.stdout.buffer.write(record)
+        sys.stdout.buffer.write(entry)
         # What was found before a search is stopped for its time shall not be lost in a buffer.
         sys.stdout.buffer.flush()
     return 0 if found else 1
@@ -91,7 +91,7 @@ def walk(root: str) -> Iterator[str]:
             yield entry
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Folder:
     """A folder to look into; `rules` None says that it is in no repository."""
 
@@ -161,7 +161,7 @@ def _valid(lines: Iterable[str]) -> Iterator[str]:
         yield line
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Look:
     """What to look for in each file, and how much of it to take."""
 

@@ -14,9 +14,10 @@ import time
 import uuid
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
+from hermes_acp.records import record
 from hermes_acp.workspace import lineage, marks
 from hermes_acp.workspace.lineage import Lineage
 from hermes_acp.workspace.locations import inside, printable
@@ -35,7 +36,7 @@ class IdentityError(Exception):
     """A place cannot become what was asked; `str()` says why and what to do."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Identified:
     """A place with its id and that of its parent, and the record of its project.
 
@@ -48,7 +49,7 @@ class Identified:
     proposals: tuple[Record, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Sight:
     """A place as it was found, where it comes from, and the user's home folder."""
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+from hermes_acp.records import record
 from hermes_acp.workspace.apply import filters
 from hermes_acp.workspace.locations import printable
 from hermes_acp.workspace.merging import Conflict
@@ -30,7 +30,7 @@ from hermes_acp.workspace.worktrees.worktrees import Place, Worktree, listing_of
 _SUBMODULE = "160000"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Landed:
     """The user's branch and its commit after the merge; with conflicts, it is what it was before."""
 

@@ -6,11 +6,11 @@ import asyncio
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from hermes_acp.private_folder import owner_problem
+from hermes_acp.records import record
 from hermes_acp.workspace import marks
 from hermes_acp.workspace.git import GitError, Repository
 from hermes_acp.workspace.project import Project
@@ -30,7 +30,7 @@ _SHORT = re.compile(r"(?:[^/]*@)?(\[[^]/]+\]|[^][/:@]{2,}):(.*)")
 _TRANSPORT = re.compile(r"[A-Za-z0-9]+::")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Lineage:
     """Host and path of the remote, without user, password and protocol; ids of the first commits.
 

@@ -6,10 +6,10 @@ import asyncio
 import shutil
 import tempfile
 from collections.abc import Awaitable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from hermes_acp.records import record
 from hermes_acp.workspace.git import Answer
 from hermes_acp.workspace.locations import printable
 
@@ -24,7 +24,7 @@ _SIDES = ("ours", "base", "theirs")
 _SIGNS = {sign * _MARKER: sign for sign in "<|=>"}
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Hunk:
     """Lines that both sides changed; `line` is about where they are in the user's file, from 1."""
 
@@ -34,7 +34,7 @@ class Hunk:
     theirs: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Conflict:
     """A file that cannot be brought to its new contents without a loss; `reason` is a clause.
 

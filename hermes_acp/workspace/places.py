@@ -8,10 +8,11 @@ import os
 import stat
 from collections.abc import Collection, Generator, Iterable
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import Annotated, TypeAlias
 
 from pydantic import PlainSerializer, PlainValidator
+
+from hermes_acp.records import record
 
 
 def _read_name(value: object) -> str:
@@ -26,7 +27,7 @@ Name: TypeAlias = Annotated[str, PlainValidator(_read_name), PlainSerializer(_wr
 """A path as the system names it: bytes that are no UTF-8 are surrogates, which JSON cannot hold."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Version:
     """A file as git holds it: `100644`, `100755` (a program) or `120000` (a link), and its blob."""
 

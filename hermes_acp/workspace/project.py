@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
+from hermes_acp.records import record
 from hermes_acp.workspace import disk, git, marks
 from hermes_acp.workspace.encoding import NotText, decode
 from hermes_acp.workspace.git_config import entries
-from hermes_acp.workspace.locations import DocumentError, inside
+from hermes_acp.workspace.locations import DocumentError, inside, printable
 
 INSTRUCTION_NAMES = (".hermes.md", "AGENTS.md", "CLAUDE.md")
 """Files with instructions for agents, in the order of reading within a folder."""
@@ -29,11 +30,13 @@ SUBJECT_CHARS = 100
 """Longer subjects and branch names are cut."""
 
 _LINK_BYTES = 4096
+_HEADS = "refs/heads/"
+_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _STATUS = ("status", "--porcelain=v2", "--branch", "--untracked-files=normal", "--ignore-submodules=all")
 _LOG = ("log", "-3", "--no-color", "--encoding=UTF-8", "--format=%h %s")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Project:
     """The tree at `root` (real path); `key` is the same for all linked worktrees of a repository.
 
@@ -49,6 +52,14 @@ class Project:
     parent: Project | None = None
 
 
+@record
+class Checkout:
+    """What is checked out in the tree at `root`: a branch, or a commit without one. Empty where unknown."""
+
+    root: str = ""
+    head: str = ""
+
+
 async def find_project(cwd: str) -> Project:
     """The project of a folder: the nearest one above it with a `.git`, else the folder itself.
 
@@ -57,12 +68,17 @@ async def find_project(cwd: str) -> Project:
     return await asyncio.to_thread(_find, cwd)
 
 
+async def checked_out(cwd: str) -> Checkout:
+    """What is checked out where a folder is. Reads a few small files and starts no program."""
+    return await asyncio.to_thread(_checked_out, cwd)
+
+
 def counterpart(cwd: str, root: str, other: str) -> str:
     """The folder in the tree `other` that is what `cwd` is in the tree `root`; pure, all absolute."""
     return str(Path(other, Path(cwd).relative_to(root)))
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class InstructionFile:
     """A file with instructions for agents: what is shown of it, and all of it, empty when it was not read."""
 
@@ -112,6 +128,28 @@ def _repository(here: Path) -> Project | None:
                 marks.read(key), str(folder), key, _name(folder, own, common), _parent(folder, key)
             )
     return None
+
+
+def _checked_out(cwd: str) -> Checkout:
+    here = Path(os.path.realpath(cwd))
+    for folder in (here, *here.parents):
+        if found := _git_folders(folder):
+            return Checkout(printable(str(folder)), _head(found[0] / "HEAD"))
+    return Checkout()
+
+
+def _head(file: Path) -> str:
+    """The branch or the commit that a `HEAD` names; empty where its repository keeps that elsewhere."""
+    try:
+        content = disk.read(str(file), _LINK_BYTES)
+    except DocumentError:
+        return ""
+    text = content.data.decode("utf-8", "replace").strip() if content else ""
+    if _COMMIT.fullmatch(text):
+        return text
+    name = text.removeprefix("ref:").strip()
+    # What follows stands in for a branch where branches are kept in tables.
+    return name.removeprefix(_HEADS) if name.startswith(_HEADS) and name != f"{_HEADS}.invalid" else ""
 
 
 def _git_folders(folder: Path) -> tuple[Path, Path] | None:

@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from hermes_acp.records import record
 from hermes_acp.workspace import symbols
 
 COMMITS = 20
@@ -22,7 +22,7 @@ OFFERED = 30
 Kind: TypeAlias = Literal["diff", "staged", "file", "folder", "git", "symbol"]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Reference:
     """A reference from `start` to `end` of a text, as it was written in `text`.
 
@@ -39,7 +39,7 @@ class Reference:
     count: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Wrong:
     """What looks like a reference and cannot be one; `problem` is a sentence for the user."""
 
@@ -49,7 +49,7 @@ class Wrong:
     problem: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Completion:
     """What can be written, with its `@`, and what it means."""
 
@@ -57,7 +57,7 @@ class Completion:
     about: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Form:
     kind: Kind
     written: str

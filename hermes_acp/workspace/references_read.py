@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
 from hermes_acp.content import Block, ResourceBlock, TextBlock
 from hermes_acp.policy.effects import Effect, Permit, Refused
+from hermes_acp.records import record
 from hermes_acp.workspace import git_sense_changes, git_sense_log, symbols
 from hermes_acp.workspace.documents import Documents
 from hermes_acp.workspace.git_sense import GitTrouble, View, open_view
@@ -40,7 +40,7 @@ LISTING_SECONDS = 2.0
 """How long files are looked for while somebody types."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Reading:
     """How references of one session are read.
 
@@ -55,7 +55,7 @@ class Reading:
     permit: Callable[[Effect], Awaitable[Permit]]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Expansion:
     """What a prompt's references stand for, and sentences for the user on those that are wrong."""
 

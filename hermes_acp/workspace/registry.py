@@ -9,13 +9,13 @@ import os
 import secrets
 import shutil
 from collections.abc import Generator
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import cast
 
 from pydantic import BaseModel, Field, ValidationError
 
+from hermes_acp.records import record
 from hermes_acp.storage import files, locks
 from hermes_acp.storage.errors import StorageError, explain
 from hermes_acp.workspace import disk, marks
@@ -36,7 +36,7 @@ FORGOTTEN = ".forgotten-"
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Record:
     """What is known of a project. Paths are real, times in seconds since the epoch.
 

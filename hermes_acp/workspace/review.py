@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal, TypeAlias
 
+from hermes_acp.records import record
 from hermes_acp.workspace.worktrees.trees import Bench, Tree, bench, explained, open_tree, snapshot
 from hermes_acp.workspace.worktrees.worktrees import Place, Worktree
 
@@ -28,7 +29,7 @@ _SUBMODULE = "160000"
 _NO_COUNT = b"-"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Change:
     """One changed file; `path` is relative to the worktree, `old_path` is where a renamed one was.
 
@@ -46,7 +47,7 @@ class Change:
     diff: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Changes:
     """All changes by path; `left_out` are repositories within the worktree and very large new files."""
 
@@ -101,7 +102,7 @@ async def differences(tree: Tree, at: Bench, old: str, new: str) -> tuple[Change
 # --- reading git's listings ----------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Entry:
     change: Change
     blobs: tuple[str, ...]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from hermes_acp.records import record
 from hermes_acp.workspace.child import child
 from hermes_acp.workspace.globs import compile_glob
 
@@ -46,7 +47,7 @@ class SearchError(Exception):
     """The search cannot be done; `str()` says why."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Query:
     """What to look for below the real path `root`; `only` is a glob for paths relative to it.
 
@@ -61,7 +62,7 @@ class Query:
     seconds: float = SECONDS
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Line:
     """A line of a file, 1-based; `hit` is False for one that only surrounds a match."""
 
@@ -113,7 +114,7 @@ def _filter(query: Query) -> Callable[[str], bool]:
     return lambda path: pattern.fullmatch(path, start) is not None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Search:
     query: Query
     files: bool

@@ -14,11 +14,12 @@ import shutil
 import stat
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from pydantic import TypeAdapter
 
+from hermes_acp.records import record
 from hermes_acp.storage.files import place, sync
 from hermes_acp.workspace.locations import printable
 from hermes_acp.workspace.merging import Conflict
@@ -37,7 +38,7 @@ _DIFFERS = "it has changed in these moments"
 _BLOCKED = "a folder, a link or a file is in its way"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Exchange:
     """One file to be brought from `before`, which is on the disk, to `after`; never the same.
 
@@ -50,7 +51,7 @@ class Exchange:
     mode: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Order:
     """What shall be exchanged in the tree at the real path `root`.
 
@@ -67,7 +68,7 @@ class Order:
     """What its owner wants to find in the journal as long as it can be taken back."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Entry:
     """A file in the journal; `mark` is that of the new file, None where there is none."""
 
@@ -76,7 +77,7 @@ class Entry:
     was_there: bool
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Journal:
     """All that is needed to go back; `empty` are folders that were there, `made` such that were not."""
 

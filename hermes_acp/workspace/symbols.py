@@ -10,9 +10,9 @@ import asyncio
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
 from hermes_acp.policy.paths import secret
+from hermes_acp.records import record
 from hermes_acp.workspace.documents import Documents
 from hermes_acp.workspace.locations import DocumentError, inside
 from hermes_acp.workspace.ripgrep import LINE_CHARS, Line, Query, search_lines
@@ -70,7 +70,7 @@ _USES = frozenset({
 """Words that begin a line which uses a name."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Definition:
     """Lines of a file, 1-based, from the one that defines the name; `path` absolute and real."""
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+from hermes_acp.records import record
 from hermes_acp.workspace.git import GitError
 from hermes_acp.workspace.merging import Conflict, Hunk, merge_texts
 from hermes_acp.workspace.worktrees.trees import LONG_SECONDS, Bench, Tree
@@ -17,7 +17,7 @@ _CLEAN, _CONFLICTS = 0, 1
 _REGULAR = ("100644", "100755")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Merged:
     """The tree that came out; with conflicts it is of no use."""
 
@@ -56,7 +56,7 @@ async def merge_commits(tree: Tree, at: Bench, ours: str, theirs: str) -> Merged
 # --- what merge-tree says ------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Stage:
     mode: str
     blob: str

@@ -17,7 +17,7 @@ from hermes_acp.storage.claims import SessionInUse
 from hermes_acp.storage.database import StorageError
 from hermes_acp.storage.sessions import BadCursor
 from hermes_acp.tools.base import SessionTools
-from hermes_acp.tools.mcp_config import McpServer
+from hermes_acp.tools.mcp.config import McpServer
 from tests.agent.invariants import check_all
 from tests.agent.server import act, say, serving
 

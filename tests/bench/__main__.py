@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.bench import checkpoints, commands, recall, workspace
+from tests.bench import checkpoints, commands, facts, recall, workspace
 from tests.bench.client import Agent, Message, Model, is_chunk
 
 AGENT = [str(Path(sys.executable).with_name("hermes-editor")), "acp"]
@@ -285,6 +285,7 @@ def main() -> None:
             long_session(bench, agent)
             bench.row("memory before and after 1,000 turns more", f"{before:.0f}, {agent.memory():.0f} MiB")
         crowd(bench)
+        facts.measure(bench.model, _folder(bench, "facts"), bench.row)
         bench.model.close()
         commands.commands(bench, _folder(bench, "commands"))
         workspace.worktrees(bench, _folder(bench, "worktrees"))

@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hermes_acp.cli import server_control, sessions
+from hermes_acp.cli import server_control
 from hermes_acp.cli.acp_client import Agent, speaking
+from hermes_acp.cli.sessions import command as sessions
 from hermes_acp.content import TextBlock
 from hermes_acp.events import Envelope, Event, MessageCompleted, SessionStarted, TurnEnded, TurnStarted
 from hermes_acp.storage.database import Database

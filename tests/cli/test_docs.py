@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hermes_acp.cli import editors
 from hermes_acp.cli.main import ENTRIES
-from hermes_acp.config import PREFIX, Settings
+from hermes_acp.config import FILE_ONLY, PREFIX, Settings
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("editors/*/*.md")])
@@ -22,8 +22,8 @@ def test_every_command_stands_in_the_page_of_commands_and_no_other_does() -> Non
 def test_every_setting_stands_in_the_page_of_settings_with_its_variable() -> None:
     page = (ROOT / "docs" / "configuration.md").read_text()
     rows = dict(re.findall(r"^\| `([a-z_]+)` \| (?:`([A-Z_]+)`|[^|]+) \|", page, re.MULTILINE))
-    wanted = {name: PREFIX + name.upper() for name in Settings.model_fields if name != "keys"}
-    assert rows == {**wanted, "keys": ""}
+    wanted = {name: PREFIX + name.upper() for name in Settings.model_fields if name not in FILE_ONLY}
+    assert rows == wanted | dict.fromkeys(FILE_ONLY, "")
 
 
 def test_every_editor_stands_in_the_readme_and_in_the_page_of_editors() -> None:

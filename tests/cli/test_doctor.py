@@ -80,3 +80,33 @@ def test_keys_that_others_can_read_are_mentioned(tmp_path: Path, capsys: Capture
     assert examine(tmp_path, capsys)[1]["keys"] == ("note", f"others can read {file}: chmod 600 it")
     file.chmod(0o600)
     assert "keys" not in examine(tmp_path, capsys)[1]
+
+
+def test_a_memory_service_is_named_with_what_it_is_told_and_where_that_goes(
+    tmp_path: Path, capsys: Captured
+) -> None:
+    (tmp_path / "config").mkdir()
+    urls = {
+        "near": "http://127.0.0.1:8888",
+        "far": "https://memory.example.org",
+        "bare": "http://memory.example.org",
+    }
+    tables = [
+        f'[[memory_services]]\nkind = "hindsight"\nname = "{name}"\nurl = "{url}"\n'
+        for name, url in urls.items()
+    ]
+    (tmp_path / "config" / "config.toml").write_text("".join(tables))
+    code, findings = examine(tmp_path, capsys)
+    assert code == 0
+    assert {name: findings[f"memory {name}"] for name in urls} == {
+        "near": ("ok", "http://127.0.0.1:8888: on this machine, is told what you and the agent say"),
+        "far": (
+            "note",
+            "https://memory.example.org: what you and the agent say leaves this machine, without secrets",
+        ),
+        "bare": (
+            "note",
+            "http://memory.example.org: what you and the agent say leaves this machine unencrypted, "
+            "without secrets",
+        ),
+    }

@@ -62,6 +62,7 @@ def test_for_programs_each_result_is_a_line_with_the_id_that_was_imported(
         "at": 1001.0,
         "kind": "user",
         "speaker": "Maria",
+        "branch": "",
         "text": "Where is the lock?",
     }
 
@@ -133,3 +134,44 @@ def test_a_wrong_command_line_says_what_is_right(talks: Talks, capsys: Captured)
     with pytest.raises(SystemExit):
         talks.recall("lock", "--since", "soon")
     assert "is no time" in capsys.readouterr().err
+
+
+def test_what_was_said_on_a_branch_is_found_by_it_and_what_nobody_noted_only_without(
+    talks: Talks, capsys: Captured, tmp_path: Path
+) -> None:
+    on_branch = {**said(4, "The lock is a file now", "later"), "branch": "feature/lock"}
+    file = write(tmp_path / "later.jsonl", {**said(5, "Which lock?", "later"), "branch": "main"}, on_branch)
+    talks.run("import", file, "--cwd", talks.folder("one"))
+    capsys.readouterr()
+    here = ("lock", "--cwd", talks.folder("one"), "--json")
+    assert talks.recall(*here) == 0
+    assert {found["branch"] for found in printed(capsys)} == {"", "main", "feature/lock"}
+    assert talks.recall(*here, "--branch", "feature/lock") == 0
+    assert [found["text"] for found in printed(capsys)] == ["The lock is a file now"]
+    assert talks.recall(*here, "--branch", "feature") == 0
+    assert printed(capsys) == []
+
+
+def test_long_results_are_summarised_by_the_cheap_model_when_that_is_wanted(
+    talks: Talks, capsys: Captured, tmp_path: Path
+) -> None:
+    long = "The lock is in the server. " + "filler " * 100
+    talks.run("import", write(tmp_path / "long.jsonl", said(7, long, "long")), "--cwd", talks.folder("three"))
+    capsys.readouterr()
+    here = ("lock", "--cwd", talks.folder("three"), "--summary")
+    assert talks.recall(*here) == 0
+    printed_as_it_is = capsys.readouterr()
+    assert "filler filler" in printed_as_it_is.out and "set memory_model" in printed_as_it_is.err
+    assert talks.recall(*here, "--json") == 0
+    [found] = printed(capsys)
+    answer = [{"id": f"{found['session']}:{found['seq']}", "summary": "In the server."}]
+    script = tmp_path / "cheap.jsonl"
+    script.write_text(json.dumps({"parts": [{"text": json.dumps(answer)}]}) + "\n")
+    (talks.path / "config").mkdir()
+    (talks.path / "config" / "config.toml").write_text(f'memory_model = "scripted/{script}"\n')
+    assert talks.recall(*here) == 0
+    assert capsys.readouterr().out.endswith("Maria: (summary) In the server.\n")
+    assert talks.recall(*here, "--json") == 0
+    assert printed(capsys) == [{**found, "summary": "In the server."}]
+    assert talks.recall("--jsonl", "questions", "--summary") == 2
+    assert "without --summary" in capsys.readouterr().err

@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import json
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -14,10 +15,11 @@ from hermes_acp import config
 from hermes_acp.cli.memory import command
 from hermes_acp.cli.memory.desk import opened
 from hermes_acp.cli.project import command as project
-from hermes_acp.memory.facts.changes import Remember
-from hermes_acp.memory.facts.fact import Evidence
+from hermes_acp.memory.facts.changes import Change, Observe, Remember
+from hermes_acp.memory.facts.fact import Evidence, moment
+from hermes_acp.workspace.worktrees.worktrees import Place
 from tests.cli.sessions_home import Home, row
-from tests.workspace.repos import make
+from tests.workspace.repos import ENV, Repo, make
 
 Captured = pytest.CaptureFixture[str]
 SAID = "please fix it"
@@ -37,7 +39,7 @@ class Owner(Home):
         args = parser.parse_args(["memory", *words, "--cwd", str(self.folder)])
         return command.run(args, {**self.env, "PATH": "/usr/bin:/bin", "EDITOR": editor})
 
-    def learn(self, *changes: Remember) -> list[str]:
+    def learn(self, *changes: Change) -> list[str]:
         """Have this remembered by a session; the ids."""
 
         paths = config.paths(self.env)
@@ -193,3 +195,77 @@ def test_a_forgotten_project_takes_its_memory_along(owner: Owner, capsys: Captur
     ]
     left = [path for path in owner.path.rglob("*") if path.is_file() and b"Zaphod" in path.read_bytes()]
     assert left == []
+
+
+PNPM = "Manages JavaScript packages with pnpm."
+
+
+def spoken(times: int, text: str = PNPM) -> list[Observe]:
+    """Sessions that speak for a claim about the user."""
+    at = moment(time.time())
+    return [
+        Observe(
+            "profile: javascript packages",
+            "environment",
+            text,
+            (Evidence(f"s{number}", 2, "Hello", at=at),),
+        )
+        for number in range(1, times + 1)
+    ]
+
+
+def profiled(owner: Owner, capsys: Captured) -> list[tuple[str, str]]:
+    """Each claim with what becomes of it."""
+    assert owner.memory("profile", "--json") == 0
+    return [(item["text"], item["state"]) for item in json.loads(capsys.readouterr().out)]
+
+
+def test_a_profile_shows_claims_that_are_listed_explained_edited_and_forgotten_as_facts_are(
+    owner: Owner, capsys: Captured
+) -> None:
+    owner.hold(row(1), row(2), row(3))
+    fact_id = owner.learn(*spoken(2))[0]
+    assert owner.memory("list") == 0
+    assert owner.memory("list", "--user") == 0
+    nothing, listed = capsys.readouterr().out.splitlines()
+    assert nothing == "Nothing is remembered here yet."
+    assert listed.endswith(f"environment, in all projects (proposed): {PNPM}")
+    owner.learn(*spoken(3))
+    assert profiled(owner, capsys) == [(PNPM, "holds")]
+    assert owner.memory("why", fact_id) == 0
+    assert capsys.readouterr().out.count("evidence: “Hello” (session s") == 3
+    assert owner.memory("show") == 0
+    assert PNPM in capsys.readouterr().out
+    assert owner.memory("edit", fact_id, "--text", "Prefers pnpm.") == 0
+    capsys.readouterr()
+    assert profiled(owner, capsys) == [("Prefers pnpm.", "settled")]
+    assert owner.memory("forget", fact_id, "--yes") == 0
+    capsys.readouterr()
+    assert profiled(owner, capsys) == []
+
+
+def test_without_a_claim_the_profile_says_where_claims_come_from(owner: Owner, capsys: Captured) -> None:
+    assert owner.memory("profile") == 0
+    assert (
+        capsys.readouterr().out == "Nothing is known about you yet: it comes from your sessions, with time.\n"
+    )
+
+
+def test_at_a_commit_without_a_branch_the_list_has_what_was_learned_there_and_counts_the_rest(
+    owner: Owner, capsys: Captured
+) -> None:
+    repo = Repo(owner.folder, Place(str(owner.folder), "", ENV))
+    repo.git("switch", "-q", "--detach")
+    [here] = owner.learn(Remember("decision", "SQLite.", author="user"))
+    line = f"{here[-6:].lower()}  decision, at a commit without a branch: SQLite.\n"
+    assert owner.memory("list") == 0
+    assert capsys.readouterr() == (line, "")
+    repo.write("a.py", "2\n")
+    repo.commit("On")
+    assert owner.memory("list") == 0
+    printed = capsys.readouterr()
+    assert printed.out == "Nothing is remembered here yet.\n"
+    assert "(1): --all shows it." in printed.err
+    repo.git("switch", "-q", "main")
+    assert owner.memory("list") == 0
+    assert capsys.readouterr() == ("Nothing is remembered here yet.\n", "")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from hermes_acp.cli.sessions_search import CONTEXT_CHARS, context, marked
+from hermes_acp.cli.sessions.search import CONTEXT_CHARS, context, marked
 from hermes_acp.storage.words import Words
 from tests.cli.sessions_home import Home, row, turn
 

@@ -8,16 +8,10 @@ from pathlib import Path
 import pytest
 
 from hermes_acp.events import ExitStatus
+from hermes_acp.workspace.execution.sandbox.repository import MODULES
 from tests.escape.cells import Ground, git, git_outside
 
 DONE = ExitStatus(0)
-
-
-@pytest.fixture
-def ground(ground: Ground) -> Ground:
-    if ground.backend.bubblewrap is None:
-        pytest.skip("Landlock alone keeps git folders closed as a whole: a commit is asked for")
-    return ground
 
 
 async def linked(ground: Ground) -> Path:
@@ -72,6 +66,7 @@ TRICKS = (
     "mv {common}/config {common}/c; printf '[core]\\nfsmonitor = ./evil\\n' > {common}/config",
     "printf '[core]\\nfsmonitor = ./evil\\n' > {common}/config.worktree; cp {common}/config.worktree {git}/",
     "printf '* filter=evil\\n' > {common}/info/attributes",
+    "mv {common}/info {common}/i; mkdir {common}/info; printf '* filter=evil\\n' > {common}/info/attributes",
     "mkdir {common}/evil; cp -r {common}/* {common}/evil; echo evil > {common}/commondir",
     "mv .git g; cp -r {common} .git; printf '[core]\\nfsmonitor = ./evil\\n' >> .git/config",
     "rm -f .git; echo gitdir: $PWD/evil.git > .git",
@@ -155,6 +150,19 @@ async def test_hooks_that_the_configuration_puts_elsewhere_are_guarded_there(gro
     assert [(path.name, path.read_text()) for path in hooks.iterdir()] == [("pre-commit", "#!/bin/sh\n")]
 
 
+async def test_what_the_configuration_names_and_is_not_there_is_taken_away_when_a_command_makes_it(
+    ground: Ground,
+) -> None:
+    await git_outside(ground.workspace, "config", "core.hooksPath", "scripts/hooks")
+    await git_outside(ground.workspace, "config", "include.path", "../local.conf")
+    _, said = await ground.run(
+        "mkdir -p scripts/hooks && echo touch PWNED > scripts/hooks/pre-commit; echo x > local.conf"
+    )
+    assert f"{ground.workspace}/local.conf, {ground.workspace}/scripts/hooks, which is protected" in said
+    assert not (ground.workspace / "local.conf").exists()
+    assert not (ground.workspace / "scripts" / "hooks").exists()
+
+
 async def test_a_submodule_commits_and_keeps_its_hooks(ground: Ground, tmp_path: Path) -> None:
     library = tmp_path / "library"
     library.mkdir()
@@ -169,6 +177,22 @@ async def test_a_submodule_commits_and_keeps_its_hooks(ground: Ground, tmp_path:
     assert status == DONE, said
     module = ground.workspace / ".git" / "modules" / "lib"
     await ground.run(f"echo x >> {module}/config; echo x > {module}/hooks/post-commit; echo x > lib/.git")
+    await ground.run("echo ../../../src > .git/modules/lib/commondir; rm -f .git/modules/lib/HEAD")
+    assert not (module / "commondir").exists()
+    evil = "mkdir -p .git/modules/lib; printf '[core]\\nfsmonitor = ./evil\\n' > .git/modules/lib/config"
+    for moved in (".git/modules/lib", ".git/modules", "lib"):
+        await ground.run(f"mv {moved} away; {evil}; mkdir -p lib; echo gitdir: ../evil > lib/.git")
+        await ground.run(f"rm -rf {moved} away; {evil}; mkdir -p lib; echo gitdir: ../evil > lib/.git")
     assert not (module / "hooks" / "post-commit").exists()
-    assert "x\n" not in (module / "config").read_text()[-3:]
-    assert (ground.workspace / "lib" / ".git").read_text().startswith("gitdir:")
+    assert "fsmonitor" not in await asyncio.to_thread((module / "config").read_text)
+    assert (ground.workspace / "lib" / ".git").read_text().startswith("gitdir: ../.git")
+
+
+async def test_decoys_hide_no_submodule(ground: Ground) -> None:
+    module = ground.workspace / ".git" / "modules" / "m"
+    decoys = [module.parent / name / str(number) for name in ("a", "z") for number in range(MODULES)]
+    for folder in (module, *decoys):
+        await asyncio.to_thread(folder.mkdir, parents=True)
+        (folder / "config").write_text("mine\n")
+    await ground.run("echo evil > .git/modules/m/config; rm -rf .git/modules/*")
+    assert (module / "config").read_text() == "mine\n"

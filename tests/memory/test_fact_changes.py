@@ -24,8 +24,9 @@ from hermes_acp.memory.facts.changes import (
     plan,
 )
 from hermes_acp.memory.facts.fact import BadFact, Evidence, Fact
+from hermes_acp.memory.facts.undoing import Void
 from hermes_acp.memory.scopes import Move, Place
-from tests.memory.memories import FEATURE, MAIN, PROOF, fact
+from tests.memory.memories import FEATURE, MAIN, PROOF, example, fact
 
 
 class Book:
@@ -267,3 +268,33 @@ def test_taking_back_goes_through_all_that_was_derived_and_back_again() -> None:
     assert book.seen(MAIN) == ["other"]
     book.put(undoing.revert(undone, book.facts))
     assert book.seen(MAIN) == ["leaf", "leaf of leaf", "other", "root"]
+
+
+def test_what_loses_its_evidence_is_retracted_with_what_was_derived_from_it_and_what_it_replaced_holds() -> (
+    None
+):
+    here, elsewhere = Evidence("s", 3, "x"), Evidence("other", 3, "x")
+    facts = {
+        fact.id: fact
+        for fact in (
+            example(1, "old", status="superseded", author="user"),
+            example(2, "new", evidence=(here,), author="user", supersedes=(example(1).id,)),
+            example(3, "derived", derived_from=(example(2).id,)),
+            example(4, "said twice", evidence=(here, elsewhere), author="user"),
+            example(5, "confirmed", evidence=(here,)),
+            example(6, "reworded", evidence=(here,), author="user"),
+            example(7, "proposed", evidence=(here,), status="proposed"),
+            example(8, "elsewhere", evidence=(elsewhere,), author="user"),
+            example(9, "gone", evidence=(here,), status="retracted"),
+        )
+    }
+    edits = undoing.unlearn(Void("s", {2, 3}, {example(6).id}), facts, 9_000.0)
+    assert {edit.after.text: (edit.after.status, edit.after.evidence) for edit in edits} == {
+        "old": ("active", ()),
+        "new": ("retracted", (here,)),
+        "derived": ("retracted", ()),
+        "said twice": ("active", (elsewhere,)),
+        "confirmed": ("active", ()),
+        "reworded": ("active", ()),
+        "proposed": ("retracted", (here,)),
+    }

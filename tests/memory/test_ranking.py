@@ -3,7 +3,18 @@
 from __future__ import annotations
 
 from hermes_acp.memory.dates import Period
-from hermes_acp.memory.ranking import Signals, best, distinct, neighbourhood, ranked, scores, spread, term
+from hermes_acp.memory.ranking import (
+    RELATED,
+    Signals,
+    Term,
+    best,
+    distinct,
+    neighbourhood,
+    ranked,
+    scores,
+    spread,
+    term,
+)
 from hermes_acp.storage.recall_passages import ASKS, TELLS_TIME
 from hermes_acp.storage.recall_reader import Measure
 
@@ -31,11 +42,23 @@ def test_a_rare_word_weighs_more_than_a_frequent_one_and_an_absent_one_nothing()
 
 
 def test_a_related_word_is_worth_less_and_not_counted_beside_the_word_itself() -> None:
-    item = term([1], [1, 2], 100)
+    item = term([1], [[1, 2]], 100)
     found = scores([item])
-    assert item.related == {2}
+    assert set(item.places) == {1, 2}
     assert found[1] > found[2] > 0
     assert best(found, 1) == [1]
+
+
+def test_a_rare_related_word_is_worth_more_than_a_frequent_one_and_neither_more_than_its_share() -> None:
+    item = term([1, 2], [range(2, 60), [50], [70, 71]], 100, 0.5)
+    places = item.places
+    assert places[1] == places[2] == 1.0
+    assert 0 < places[3] < places[70] == places[50] == 0.5
+
+
+def test_a_word_that_never_occurs_is_found_by_its_related_words() -> None:
+    assert term([], [[7]], 100).places == {7: RELATED}
+    assert term([], [[], []], 100) == Term(0.0, {})
 
 
 def test_a_passage_is_as_good_as_its_window() -> None:

@@ -10,6 +10,7 @@ from hermes_acp.content import TextBlock
 from hermes_acp.events import MessageCompleted, Steered, ToolCallFinished, ToolCallStarted, TurnStarted
 from hermes_acp.memory.recall import Filter, Recall
 from hermes_acp.storage.read_only import ReadOnlyDatabase
+from hermes_acp.storage.recall_index import EVENTS
 from tests.memory.history import History, exchange
 
 DAY = 24 * 3600.0
@@ -63,6 +64,22 @@ async def test_a_list_is_gathered_from_different_sessions(history: History) -> N
     await history.say(2, "Nothing is new", "The parser failed its tests", "Nothing else is new")
     first, second, *_ = await history.ask("Which parser tests have failed?")
     assert {first.found.session_id, second.found.session_id} == {"s1", "s2"}
+
+
+async def test_of_a_kind_that_is_asked_for_its_members_are_found_before_what_else_is_said_of_it(
+    history: History,
+) -> None:
+    await history.say(1, "We tried Postgres for the orders", *["Nothing else is new"] * 5)
+    await history.say(2, "The carts went to Redis", *["Nothing else is new"] * 5)
+    await history.say(3, "What we tried was a nap", *["Nothing else is new"] * 5)
+    found = await history.texts("Which databases have we tried?")
+    assert found[0] == "We tried Postgres for the orders"
+    assert found.index("The carts went to Redis") < found.index("What we tried was a nap")
+
+
+async def test_a_related_word_that_is_said_all_the_time_finds_nothing(history: History) -> None:
+    await history.say(1, "Redis keeps the carts", *["sqlite"] * 40)
+    assert await history.texts("Which database is it?") == ["Redis keeps the carts", "sqlite", "sqlite"]
 
 
 async def test_a_named_person_and_time_are_enough_of_a_question(history: History) -> None:
@@ -207,3 +224,21 @@ async def test_around_shows_the_conversation_there_and_nothing_of_other_projects
     assert (
         await Recall(reading, ["other"]).around("s1", 5) == await Recall(reading, ["p"]).around("s9", 5) == []
     )
+
+
+async def test_a_branch_limits_what_is_found_to_the_turns_that_had_it_checked_out(history: History) -> None:
+    turns = [
+        TurnStarted("m1", (TextBlock("the teapot of main"),), branch="main"),
+        *(MessageCompleted(f"a{number}", f"teapot {number}") for number in range(EVENTS)),
+        TurnStarted("m2", (TextBlock("the teapot of the feature"),), branch="feature/tea"),
+    ]
+    await history.tell(1, turns)
+    await history.index()
+    await history.tell(1, [MessageCompleted("a", "a teapot behind it")])
+    await history.say(2, "a teapot of nobody knows where")
+    on_feature = {"the teapot of the feature", "a teapot behind it"}
+    assert set(await history.texts("teapot", Filter(branch="feature/tea"))) == on_feature
+    on_main = [hit.found.branch for hit in await history.ask("teapot", 999, Filter(branch="main"))]
+    assert on_main and set(on_main) == {"main"}
+    assert await history.texts("what was said?", Filter(branch="none")) == []
+    assert "a teapot of nobody knows where" in await history.texts("teapot nobody")

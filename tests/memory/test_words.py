@@ -35,6 +35,31 @@ def test_members_of_a_kind_and_words_for_the_same_are_related() -> None:
     [job] = words.content("occupation")
     assert {"career", "teacher"} <= set(job.related)
     assert words.content("teapot") == [words.Word("teapot", ("teapot",))]
+    [database] = words.content("databases")
+    assert {"db", "sqlite", "redis"} <= set(database.related)
+
+
+def test_of_a_word_with_many_related_ones_the_first_are_taken() -> None:
+    assert all(len(word.related) <= words.RELATED_WORDS for word in words.content("place food book plan"))
+
+
+@pytest.mark.parametrize(
+    ("question", "asked"),
+    [
+        ("Which databases did we try?", ["databases"]),
+        ("what kinds of linters\nwould fit here", ["kinds", "linters"]),
+        ("How many servers have crashed, and which clients?", ["servers", "clients"]),
+        ("Which error?", ["error"]),
+        ("Did the database fail?", []),
+        ("", []),
+    ],
+)
+def test_what_is_asked_for_stands_behind_what_and_which(question: str, asked: list[str]) -> None:
+    assert [word.text for word in words.content(question) if word.asked] == asked
+
+
+def test_verbs_of_doing_say_less() -> None:
+    assert [word.doing for word in words.content("play the piano")] == [True, False]
 
 
 @pytest.mark.parametrize(

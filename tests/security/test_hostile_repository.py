@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import shutil
 import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -16,8 +18,10 @@ from tests.security.hostile import Hostile
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.slow]
 
-OURS = {"git", "rg", Path(sys.executable).name, "python", "python3", "false"}
-"""Programs that may run: our git, our own, and `false`, which stands for one that a repository named."""
+OURS = {"git", "rg", Path(sys.executable).name, "python", "python3"}
+"""Programs that may run: our git, which starts itself, and our own."""
+REFUSAL = ("git", "false", 1)
+"""What our git starts without an argument in place of a merge driver, which has to start and to fail."""
 REFERENCES = "@diff @staged @file:AGENTS.md @file:fifo @file:huge.txt @folder:. @git:2 @symbol:main"
 
 
@@ -106,7 +110,7 @@ async def test_nothing_is_started_but_our_git_and_nothing_is_connected_to(
         "-qq",
         "--seccomp-bpf",
         "-e",
-        "trace=execve,connect",
+        "trace=execve,connect,clone,clone3,fork,vfork",
         "-s",
         "4096",
         "-o",
@@ -118,14 +122,52 @@ async def test_nothing_is_started_but_our_git_and_nothing_is_connected_to(
     agent.end_input()
     await agent.exited()
     lines = log.read_text("utf-8", "replace").splitlines()
-    started = [found[1] for line in lines if (found := re.search(r'execve\("([^"]+)".*\) = 0', line))]
+    starts = list(started(lines))
     # The C library looks for a service of names; there is no other socket that is asked for.
     connected = [line for line in lines if "sa_family=AF_" in line and "/var/run/nscd/socket" not in line]
-    strange = [path for path in started if Path(path).name not in OURS or inside(path, hostile.folder)]
-    assert strange == []
+    assert [start for start in starts if not start.allowed or inside(start.path, hostile.folder)] == []
     assert connected == []
     assert hostile.sprung == []
-    assert any(Path(path).name == "git" for path in started)
+    assert any(Path(start.path).name == "git" for start in starts)
+
+
+@dataclass(frozen=True)
+class Start:
+    """A program that was started, and by which one, as paths; `words` counts its name and arguments."""
+
+    by: str
+    path: str
+    words: int
+
+    @property
+    def allowed(self) -> bool:
+        name = Path(self.path).name
+        return name in OURS or (Path(self.by).name, name, self.words) == REFUSAL
+
+
+FORK = re.compile(r"(\d+) +(?:<\.\.\. )?(?:clone3?|v?fork)\b.* = (\d+)$")
+EXEC = re.compile(r'(\d+) +execve\("([^"]+)", \[(.*)\], ')
+FAILED = re.compile(r"(\d+) +(?:<\.\.\. )?execve\b.* = -1 ")
+
+
+def started(lines: list[str]) -> Iterator[Start]:
+    """What strace saw. A fork may be told after what its child did, and a start in two lines."""
+    parents = {found[2]: found[1] for line in lines if (found := FORK.match(line))}
+    programs: dict[str, str] = {}
+    for number, line in enumerate(lines):
+        if (found := EXEC.match(line)) is None or failed(lines[number:], found[1]):
+            continue
+        process = found[1]
+        while process not in programs and process in parents:
+            process = parents[process]
+        yield Start(programs.get(process, ""), found[2], found[3].count('", "') + 1)
+        programs[found[1]] = found[2]
+
+
+def failed(lines: list[str], process: str) -> bool:
+    """Whether the start in the first line, whose end may stand in a later one, came to nothing."""
+    end = next((line for line in lines if line.startswith(f"{process} ") and " = " in line), "")
+    return FAILED.match(end) is not None
 
 
 def inside(path: str, folder: Path) -> bool:

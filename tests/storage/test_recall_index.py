@@ -16,6 +16,8 @@ import pytest
 
 from hermes_acp.content import TextBlock
 from hermes_acp.events import MessageCompleted, ToolCallFinished, TurnEnded, TurnStarted
+from hermes_acp.memory.recall import Filter
+from hermes_acp.storage import schema
 from hermes_acp.storage.database import Database
 from hermes_acp.storage.errors import explain
 from hermes_acp.storage.recall_index import BATCH, EVENTS, RecallIndex
@@ -36,6 +38,14 @@ async def main():
 
 asyncio.run(main())
 """
+OLDER = """
+INSERT INTO sessions VALUES ('s1', 'p', '/p', '/p', '[]', NULL, 'ask', '', '', 1.0, 1.0, 'in_place', '');
+INSERT INTO events VALUES ('s1', 1, 't', '', 1.0, '{"type":"turn_started","message_id":"m1","content":[]}');
+INSERT INTO recall_projects VALUES (1, 'p');
+INSERT INTO recall_sessions VALUES (1, 's1', 1, 1, 1);
+INSERT INTO recall_passages
+VALUES ((1 << 44) | (1 << 22) | 1, 1, 1.0, 'user', '', 'm1', 2, 0, 'a teapot', '');
+"""
 
 
 @pytest.fixture
@@ -49,14 +59,15 @@ def everything(path: Path) -> list[tuple[object, ...]]:
         # Raises when the words are not those of the passages.
         connection.execute("INSERT INTO recall (recall, rank) VALUES ('integrity-check', 1)")
         rows = connection.execute(
-            "SELECT session_id, place & 4194303, seq, at, kind, speaker, source, words, traits, text, extra "
+            "SELECT session_id, place & 4194303, seq, at, kind, speaker, source, words, traits, text, extra, "
+            "recall_passages.branch "
             "FROM recall_passages JOIN recall_sessions ON number = (place >> 22) & 4194303 "
             "ORDER BY session_id, place"
         ).fetchall()
         (count,) = connection.execute("SELECT count(*) FROM recall_passages").fetchone()
         assert count == len(rows), "there are passages of no session"
         rows += connection.execute(
-            "SELECT session_id, sessions.project, upto, passages "
+            "SELECT session_id, sessions.project, upto, passages, branch "
             "FROM recall_sessions JOIN sessions USING (session_id) ORDER BY 1"
         ).fetchall()
         rows += connection.execute(
@@ -141,7 +152,7 @@ async def test_a_deleted_session_leaves_no_word(history: History) -> None:
     await SessionTable(database).delete("s1")
     await RecallIndex(database).purge()
     await database.close()
-    assert [row[9] for row in everything(history.path) if len(row) > 4] == ["a public kettle"]
+    assert [row[9] for row in everything(history.path) if len(row) > 5] == ["a public kettle"]
     with closing(sqlite3.connect(history.path)) as connection:
         blocks = b"".join(bytes(block) for (block,) in connection.execute("SELECT block FROM recall_data"))
     assert b"kettl" in blocks and b"teapot" not in blocks
@@ -230,9 +241,28 @@ async def test_a_database_that_was_rebuilt_starts_without_the_index_and_makes_it
     assert await database.fetch("SELECT count(*) FROM recall_sessions") == [(0,)]
     assert await RecallIndex(database).catch_up() == 40
     await database.close()
-    assert [row for row in everything(history.path) if len(row) > 4] == [row for row in whole if len(row) > 4]
+    assert [row for row in everything(history.path) if len(row) > 5] == [row for row in whole if len(row) > 5]
 
 
 def test_an_sqlite_without_full_text_search_is_named_as_the_reason(tmp_path: Path) -> None:
     told = explain(tmp_path / "sessions.db", sqlite3.OperationalError("no such module: fts5"))
     assert "lacks FTS5" in told and "Install" in told
+
+
+async def test_an_index_from_before_branches_were_noted_is_kept_and_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "old.db"
+
+    def older() -> None:
+        with closing(sqlite3.connect(path)) as connection:
+            schema.migrate(connection, path, "0007_facts.sql")
+
+    await asyncio.to_thread(older)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(OLDER)
+    history = History(path)
+    await history.tell(1, [TurnStarted("m2", (TextBlock("a kettle"),), branch="main")])
+    assert [(hit.found.text, hit.found.branch) for hit in await history.ask("kettle teapot")] == [
+        ("a kettle", "main"),
+        ("a teapot", ""),
+    ]
+    assert await history.texts("teapot", Filter(branch="main")) == []

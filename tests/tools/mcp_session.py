@@ -12,8 +12,8 @@ from hermes_acp.content import Shown
 from hermes_acp.events import Field, Notice
 from hermes_acp.policy.effects import Effect, Permit, Refused
 from hermes_acp.tools.base import Reply, Tool, ToolError, ToolResult
-from hermes_acp.tools.mcp_config import McpLimits, McpServer
-from hermes_acp.tools.mcp_tools import McpSource
+from hermes_acp.tools.mcp.config import McpLimits, McpServer
+from hermes_acp.tools.mcp.tools import McpSource
 
 SERVERS = Path(__file__).parent / "mcp_servers"
 ENV = {

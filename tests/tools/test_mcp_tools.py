@@ -17,8 +17,8 @@ from hermes_acp.events import Field, Notice
 from hermes_acp.llm.base import ToolSpec
 from hermes_acp.policy.effects import Effect, Refused
 from hermes_acp.tools.base import Description, Reply, ToolResult
-from hermes_acp.tools.mcp_config import McpServer, RemoteTool
-from hermes_acp.tools.mcp_tools import McpSource, offered_names, prefixes
+from hermes_acp.tools.mcp.config import McpServer, RemoteTool
+from hermes_acp.tools.mcp.tools import McpSource, offered_names, prefixes
 
 STOPPED = "nobody knows whether the call had an effect. Check that first; calling the tool again starts"
 UNAVAILABLE = "The MCP server plain stopped; its tools are unavailable. Go on without them."
@@ -76,7 +76,7 @@ def test_servers_with_similar_names_get_different_prefixes():
 
 
 def test_the_mcp_package_is_not_imported_with_the_tools():
-    code = "import sys, hermes_acp.tools.mcp_tools; print('mcp' in sys.modules, 'httpx2' in sys.modules)"
+    code = "import sys, hermes_acp.tools.mcp.tools; print('mcp' in sys.modules, 'httpx2' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False False\n"
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from hermes_acp.events import Event, MessageCompleted, ToolCallFinished, ToolCallStarted, TurnEnded
+from hermes_acp.llm import scripted
 from hermes_acp.storage.database import Database
 from hermes_acp.tools.base import ToolError
 from hermes_acp.tools.recall import HIT_CHARS, OUTPUT_CHARS, History, RecallParams, recall_tools
+from hermes_acp.tools.recall_summary import Opening
 from hermes_acp.tools.toolset import Toolset
 from tests.memory import history as said
 from tests.memory.history import exchange
@@ -34,10 +38,10 @@ class Asked:
         """More turns in a session of the project."""
         await self.history.say(session, *texts, project=str(self._folder.resolve()))
 
-    async def ask(self, asking: str = "s9", **arguments: object) -> str:
+    async def ask(self, asking: str = "s9", cheap: Opening | None = None, **arguments: object) -> str:
         database = await Database.open(self.history.path)
         try:
-            [tool] = recall_tools(History(database, self._folder / "projects"))
+            [tool] = recall_tools(History(database, self._folder / "projects", cheap))
             context = replace(make_context(self._folder), session_id=asking)
             return (await tool.accept(arguments).run(context)).text
         finally:
@@ -140,3 +144,21 @@ async def test_a_session_with_a_history_has_the_tool_and_one_without_has_not(tmp
     names = {tool.spec.name for tool in await Toolset(history=history).tools()}
     assert names - {tool.spec.name for tool in await Toolset().tools()} == {"recall"}
     assert RecallParams(query="x").limit == 10
+
+
+async def test_a_cheap_model_says_what_long_results_tell_and_the_others_stay(
+    asked: Asked, tmp_path: Path
+) -> None:
+    await asked.say(1, "The teapot is blue")
+    await asked.say(2, "teapot " + "filler " * 200)
+    answer = '[{"id": "s2:1", "summary": "A teapot, and nothing else."}]'
+    script = tmp_path / "cheap.jsonl"
+    script.write_text(json.dumps({"parts": [{"text": answer}]}) + "\n")
+    text = await asked.ask(cheap=partial(scripted.open_model, str(script)), query="teapot")
+    assert sorted(line for line in text.splitlines() if line and not line.startswith("[")) == [
+        "(summary) A teapot, and nothing else.",
+        "The teapot is blue",
+    ]
+    script.write_text('{"parts": [{"fault": "error", "message": "No."}]}\n')
+    text = await asked.ask(cheap=partial(scripted.open_model, str(script)), query="teapot")
+    assert "filler" in text and text.endswith("because no summary could be made: No.]")

@@ -1,6 +1,6 @@
 """Facts under fire: programs that learn as fast as they can, and are killed with every git that they run.
 
-`python -m tests.torture.memory FOLDER NAME` is one of those programs; it says what was acknowledged.
+`python -m tests.torture.memory FOLDER NAME COUNT` is one of those programs; it says what was acknowledged.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ class Report:
     problems: list[str] = field(default_factory=list)
 
 
-async def learn(folder: Path, name: str) -> None:
-    """Learn, change and write until somebody ends it."""
+async def learn(folder: Path, name: str, count: int = FACTS) -> None:
+    """Learn, change and write so often, or until somebody ends it."""
     memory = await Memory.open(folder)
-    for number in range(FACTS):
+    for number in range(count):
         place = (MAIN, FEATURE, TOPIC)[number % 3]
         made = await memory.learn(place, fact(f"{name} {number}"), fact(f"{name} is at {number}", name))
         print(made.ids[0], f"{name} {number}", flush=True)
@@ -47,6 +47,7 @@ async def learn(folder: Path, name: str) -> None:
             await memory.learn(place, Amend(made.ids[0], confidence=0.5, author="user"), Retract(made.ids[1]))
         if number % 3 == 2:
             await memory.facts.drain()
+    await memory.close()
 
 
 async def rounds(folder: Path, kills: int, seed: int) -> Report:
@@ -64,16 +65,7 @@ async def rounds(folder: Path, kills: int, seed: int) -> Report:
 
 def one_life(folder: Path, names: list[str], seconds: float) -> dict[str, str]:
     """Start the programs, kill all of them and theirs at once: what they have said, by id."""
-    writers = [
-        subprocess.Popen(
-            [sys.executable, "-m", "tests.torture.memory", str(folder), name],
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-        for name in names
-    ]
+    writers = [_started(folder, name) for name in names]
     lines = [writer.stdout.readline() for writer in writers if writer.stdout is not None]
     time.sleep(seconds)
     family = [psutil.Process(writer.pid) for writer in writers]
@@ -81,8 +73,32 @@ def one_life(folder: Path, names: list[str], seconds: float) -> dict[str, str]:
     for process in family:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
-    lines += [line for writer in writers for line in writer.communicate()[0].splitlines(keepends=True)]
-    return dict(line.strip().split(" ", 1) for line in lines if line.endswith("\n"))  # type: ignore[misc]
+    return _said("".join(lines), writers)
+
+
+def race(folder: Path, names: list[str], count: int) -> dict[str, str]:
+    """Start the programs at once and let them end: what they have said, by id."""
+    writers = [_started(folder, name, count) for name in names]
+    said = _said("", writers)
+    assert [writer.returncode for writer in writers] == [0] * len(names)
+    return said
+
+
+def _started(folder: Path, name: str, count: int = FACTS) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.torture.memory", str(folder), name, str(count)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+
+
+def _said(begin: str, writers: list[subprocess.Popen[str]]) -> dict[str, str]:
+    """What the programs have said until their ends, in whole lines."""
+    texts = [begin, *(writer.communicate()[0] for writer in writers)]
+    lines = [line for text in texts for line in text.splitlines(keepends=True) if line.endswith("\n")]
+    return {line.split(" ", 1)[0]: line.strip().split(" ", 1)[1] for line in lines}
 
 
 async def lost(folder: Path, said: dict[str, str]) -> list[str]:
@@ -104,4 +120,4 @@ async def lost(folder: Path, said: dict[str, str]) -> list[str]:
 
 
 if __name__ == "__main__":
-    asyncio.run(learn(Path(sys.argv[1]), sys.argv[2]))
+    asyncio.run(learn(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])))

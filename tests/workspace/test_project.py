@@ -9,7 +9,14 @@ from pathlib import Path
 import pytest
 
 from hermes_acp.workspace import project as module
-from hermes_acp.workspace.project import Project, find_project, git_state, instruction_files
+from hermes_acp.workspace.project import (
+    Checkout,
+    Project,
+    checked_out,
+    find_project,
+    git_state,
+    instruction_files,
+)
 
 IDENTITY = ("-c", "user.name=T", "-c", "user.email=t@example.org", "-c", "protocol.file.allow=always")
 ID = "0a000000-0000-4000-8000-000000000001"
@@ -296,3 +303,25 @@ async def test_a_git_that_hangs_is_given_up_with_its_children(repo: Path, tmp_pa
         async with asyncio.timeout(0.3):
             await git_state(str(repo), ENV | {"PATH": f"{slow.parent}:{os.defpath}"})
     assert await asyncio.wait_for(reading, 5) == b""
+
+
+async def test_what_is_checked_out_is_read_without_git(repo: Path, tmp_path: Path) -> None:
+    top = str(repo.resolve())
+    assert await checked_out(str(repo)) == Checkout(top, "main")
+    git(repo, "switch", "-q", "-c", "feature/\N{HOT BEVERAGE}")
+    (repo / "deep").mkdir()
+    assert await checked_out(str(repo / "deep")) == Checkout(top, "feature/\N{HOT BEVERAGE}")
+    git(repo, "worktree", "add", "-q", "-b", "other", str(tmp_path / "linked"))
+    assert await checked_out(str(tmp_path / "linked")) == Checkout(
+        str(tmp_path.resolve() / "linked"), "other"
+    )
+    git(repo, "switch", "-q", "--detach")
+    commit = (repo / ".git/refs/heads/main").read_text().strip()
+    assert await checked_out(str(repo)) == Checkout(top, commit)
+
+
+async def test_where_nobody_can_tell_what_is_checked_out_it_is_nothing(repo: Path, tmp_path: Path) -> None:
+    assert await checked_out(str(tmp_path)) == await checked_out(str(tmp_path / "gone")) == Checkout()
+    for head in (b"ref: refs/heads/.invalid\n", b"ref: refs/bisect/x\n", b"\xff\xfe", b"", b"x" * 9_000):
+        (repo / ".git/HEAD").write_bytes(head)
+        assert (await checked_out(str(repo))).head == ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from hermes_acp.agent import ids
 from hermes_acp.agent.approvals import Approvals, Asker
@@ -17,6 +16,7 @@ from hermes_acp.memory.facts.fact import BadFact, Fact
 from hermes_acp.memory.facts.names import chosen, short
 from hermes_acp.memory.facts.reading import Review
 from hermes_acp.memory.scopes import Place, store_of
+from hermes_acp.records import record
 from hermes_acp.storage.fact_commits import RepositoryError
 
 REVIEWED = 20
@@ -33,13 +33,14 @@ LATER = "It waits."
 USAGE = (
     "- `/memory`: what is known here\n"
     "- `/memory review`: answer what the agent proposes to remember\n"
+    "- `/memory profile`: what is believed about you, and how far\n"
     "- `/memory why ID`: the words that a fact comes from\n"
     "- `/memory revert ID`: take a fact back, with what was concluded from it\n"
     "- `/memory forget ID`: remove it from the history, too, for good"
 )
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Desk:
     """What a command works on."""
 
@@ -60,6 +61,8 @@ async def run(desk: Desk, rest: str) -> str:
         match word:
             case "" | "list":
                 return _fenced(await desk.book.listing(desk.cwd, typed))
+            case "profile":
+                return _fenced(await desk.book.profile())
             case "show" | "why":
                 return await desk.book.why(desk.cwd, typed)
             case "revert" | "retract":

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from hermes_acp.config import Paths
@@ -15,6 +14,7 @@ from hermes_acp.memory import scopes
 from hermes_acp.memory.facts.fact import Fact, name_of
 from hermes_acp.memory.facts.store import Facts
 from hermes_acp.memory.scopes import USER, Place
+from hermes_acp.records import record
 from hermes_acp.storage.database import Database
 from hermes_acp.storage.facts import FactTables
 from hermes_acp.workspace import branch_state, identity, project
@@ -40,7 +40,7 @@ class Unsure(Exception):
     """Nobody knows where a new fact would hold; `str()` says why and what to do."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Ground:
     """A place of the memory, the root of its tree, and the commit there; empty where there is none."""
 

@@ -6,9 +6,10 @@ Loaded when the first session wants it.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from hermes_acp.agent import prompts
 from hermes_acp.agent.history import taken_back
@@ -36,7 +37,12 @@ from hermes_acp.memory.facts.store import Applied
 from hermes_acp.memory.facts.undoing import derived
 from hermes_acp.memory.facts.wishes import Wish
 from hermes_acp.memory.scopes import USER
+from hermes_acp.memory.user_model import believing, claims
+from hermes_acp.records import record
 from hermes_acp.storage.journal import Journal
+
+if TYPE_CHECKING:
+    from hermes_acp.agent.memory.outside import Outside
 
 By: TypeAlias = Literal["agent", "reflection", "user"]
 
@@ -49,7 +55,7 @@ NOT_SAID = (
 PROPOSED = "It waits for the user, who sees it with `/memory review`; do not act on it as if it were so."
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Thinking:
     """The model that words lessons; without a name none is asked."""
 
@@ -70,6 +76,12 @@ class Notebook:
     """The facts that the model has seen in this session."""
     exhausted: int = -1
     """The version of the facts at which the model had seen all that hold here."""
+    observed: frozenset[str] = frozenset()
+    """The claims about the user that this session has spoken for."""
+    settled: bool = False
+    """Whether the facts have followed all turns that were taken back."""
+    outside: Outside | None = None
+    """The memory services of the user, where there are some."""
     told: FactsShown | None = None
     """What stands in the instructions of the model, until the journal has it."""
 
@@ -123,6 +135,11 @@ class Notebook:
             ]
         return _bounded(every)
 
+    async def profile(self) -> str:
+        """What is believed about the user."""
+        facts = await self.grounds.facts.all(USER)
+        return believing.table(claims.standings(facts.values(), time.time()))
+
     async def why(self, cwd: str, typed: str) -> str:
         """Where a fact comes from. Raises `BadFact`."""
         ground = await self.grounds.at(cwd, self.session_id)
@@ -159,12 +176,13 @@ class Notebook:
         self.tell(applied, by)
         return applied
 
-    def tell(self, applied: Applied, by: By) -> None:
-        """Tell the windows what was done to facts."""
+    def tell(self, applied: Applied, by: By, turn: str = "") -> None:
+        """Tell the windows what was done to facts, and note it for a `turn` that they went or came with."""
         # The conversation itself has them.
         self.shown |= {edit.after.id for edit in applied.edits}
-        if notes := tuple(note(edit.after) for edit in applied.edits if _is_news(edit)):
-            self.publish(MemoryChanged(applied.change_id, notes, by))
+        notes = tuple(note(edit.after) for edit in applied.edits if _is_news(edit))
+        if notes or turn:
+            self.publish(MemoryChanged(applied.change_id, notes, by, turn))
 
     async def _said(self, quote: str, ground: Ground) -> Evidence | None:
         """Where the user said this in the session, the last time; not in what was taken back."""

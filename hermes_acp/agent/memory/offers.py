@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from hermes_acp.memory import words
 from hermes_acp.memory.facts.fact import Fact
+from hermes_acp.records import record
 from hermes_acp.storage import recall_words
 
 BUDGET = 600 * 4
@@ -23,7 +23,7 @@ NAMED = 4
 """Words that the reason names."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Offer:
     """A fact, and the reason why it is offered."""
 

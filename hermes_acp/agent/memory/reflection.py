@@ -9,24 +9,26 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
-from contextlib import aclosing
 from dataclasses import replace
 from typing import cast, get_args
 
 import orjson
 
 from hermes_acp.agent import prompts
-from hermes_acp.agent.memory import signals
+from hermes_acp.agent.memory import habits, lessons, signals
 from hermes_acp.agent.memory.grounds import Ground, Unsure
+from hermes_acp.agent.memory.habits import Seen
 from hermes_acp.agent.memory.notebook import Notebook, Thinking
 from hermes_acp.agent.memory.signals import Signal
 from hermes_acp.content import TextBlock
-from hermes_acp.events import TurnStarted
-from hermes_acp.llm.base import ModelError, Request, TextPart, UserMessage
-from hermes_acp.llm.retry import Retrying, stream
-from hermes_acp.memory.facts import wishes
-from hermes_acp.memory.facts.changes import Remember
-from hermes_acp.memory.facts.fact import KEY_CHARS, TEXT_CHARS, BadFact, Evidence, Fact, Kind
+from hermes_acp.events import Envelope, Rewound, TurnStarted
+from hermes_acp.llm import whole
+from hermes_acp.llm.base import ModelError, Request, UserMessage
+from hermes_acp.memory.facts import screen, wishes
+from hermes_acp.memory.facts.changes import Edit, Observe, Remember
+from hermes_acp.memory.facts.fact import KEY_CHARS, TEXT_CHARS, BadFact, Evidence, Fact, Kind, moment
+from hermes_acp.memory.scopes import Place
+from hermes_acp.memory.user_model.claims import is_claim
 
 MODEL_SECONDS = 60.0
 """How long the model may think about a turn."""
@@ -34,6 +36,8 @@ ANSWER_CHARS = 6_000
 """A longer answer is cut off, and not used."""
 SURE = 0.9
 """The confidence of what was understood without asking."""
+NOWHERE = Place("")
+"""What holds for the user needs no project."""
 
 logger = logging.getLogger(__name__)
 
@@ -41,9 +45,13 @@ logger = logging.getLogger(__name__)
 async def reflect(book: Notebook, cwd: str, after: int, until: int) -> None:
     """Learn from the events of a session behind `after`, up to `until`. Raises `StorageError`."""
     turn = [item for item in await book.journal.read(book.session_id, after) if (item.seq or 0) <= until]
+    if not book.settled or any(isinstance(item.event, Rewound) for item in turn):
+        await lessons.settle(book, cwd)
+        book.settled = True
     if any(isinstance(item.event, TurnStarted) and item.event.aside for item in turn):
         return
-    found = await asyncio.to_thread(signals.find, turn, answers=after > 1)
+    seen, found = await asyncio.to_thread(_look, turn, answers=after > 1)
+    await _observe(book, seen)
     if not found:
         return
     try:
@@ -60,11 +68,42 @@ async def reflect(book: Notebook, cwd: str, after: int, until: int) -> None:
             logger.info("session %s: nothing was learned from a sentence: %s", book.session_id, error)
 
 
+def _look(turn: Sequence[Envelope], *, answers: bool) -> tuple[list[Seen], list[Signal]]:
+    """Everything that a turn shows, for one way to a thread: most turns show nothing."""
+    return habits.seen(turn), signals.find(turn, answers=answers)
+
+
+async def _observe(book: Notebook, seen: Sequence[Seen]) -> None:
+    """Count what the turn shows of the user; they are told of claims that hold from now on."""
+    new = [item for item in seen if item.answer.text not in book.observed]
+    if not new:
+        return
+    changes = [
+        Observe(
+            item.answer.key,
+            item.answer.kind,
+            item.answer.text,
+            (Evidence(book.session_id, item.seq, item.quote, at=moment(item.at)),),
+        )
+        for item in new
+    ]
+    await asyncio.to_thread(screen.check, changes)
+    applied = await book.grounds.facts.apply(NOWHERE, changes, book.session_id)
+    book.observed |= {item.answer.text for item in new}
+    news = tuple(edit for edit in applied.edits if _begins_to_hold(edit))
+    book.tell(replace(applied, edits=news), "reflection")
+
+
+def _begins_to_hold(edit: Edit) -> bool:
+    return edit.after.status == "active" and (edit.before is None or edit.before.status != "active")
+
+
 def _is_known(signal: Signal, session_id: str, known: Mapping[str, Fact]) -> bool:
     """Whether the model has written it down itself, by words of the same sentence."""
     return any(
         item.session == session_id and item.seq == signal.seq and item.quote and item.quote in signal.quote
         for fact in known.values()
+        if not is_claim(fact)
         for item in fact.evidence
     )
 
@@ -102,16 +141,7 @@ async def _ask(thinking: Thinking, found: Sequence[Signal]) -> str:
     model = await thinking.models.open(thinking.model)
     lines = "\n".join(f"{number}. ({item.sort}) {item.text}" for number, item in enumerate(found, 1))
     request = Request(prompts.render("reflect"), (UserMessage((TextBlock(lines),)),))
-    pieces: list[str] = []
-    async with aclosing(stream(model, request)) as parts:
-        async for part in parts:
-            if isinstance(part, Retrying) and part.discard:
-                pieces.clear()
-            elif isinstance(part, TextPart):
-                pieces.append(part.text)
-                if sum(map(len, pieces)) > ANSWER_CHARS:
-                    raise ModelError(f"its answer is longer than {ANSWER_CHARS:,} characters")
-    return "".join(pieces)
+    return await whole.answer(model, request, ANSWER_CHARS)
 
 
 def _read(answer: str, found: Sequence[Signal], session_id: str, ground: Ground) -> list[Remember]:

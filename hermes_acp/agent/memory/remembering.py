@@ -10,6 +10,7 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import contextmanager
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, TypeAlias, cast
 
 from hermes_acp.agent.turn import Turn
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from hermes_acp.agent.approvals import Approvals
     from hermes_acp.agent.memory.notebook import Notebook
+    from hermes_acp.agent.memory.outside import Outside
 
 PAGE_SECONDS = 10.0
 """How long the first request to a model waits for what is known; then it goes without."""
@@ -31,6 +33,13 @@ CLOSING_SECONDS = 2.0
 """How long a session that ends waits for what its last turns have taught."""
 PENDING = 4
 """Turns that may wait to be thought about; beyond them one is passed over."""
+TELLING = 32
+"""Turns that may wait to be told to memory services; beyond them one is not told."""
+
+NOT_FOLLOWED = (
+    "What was learned in these turns could not be changed now (the log says why): it is tried again later; "
+    "`/memory` shows what is known."
+)
 
 Publish: TypeAlias = Callable[[Event], None]
 Flush: TypeAlias = Callable[[], Awaitable[None]]
@@ -49,33 +58,60 @@ class Remembering:
         self._spawn = spawn
         self._seen = seq
         self._notebook: Notebook | None = None
+        self._reflection: ModuleType | None = None
         self._alone = asyncio.Lock()
         self._thinking: set[asyncio.Task[None]] = set()
+        self._in_turn = asyncio.Lock()
+        self._telling: set[asyncio.Task[None]] = set()
 
     async def notebook(self) -> Notebook:
         """What the session knows and learns. Raises `StorageError`."""
         if self._notebook is None:
-            self._notebook = await self._opening(self._publish)
+            opened = await self._opening(self._publish)
+            # Somebody else may have been quicker.
+            self._notebook = self._notebook or opened
         return self._notebook
+
+    async def outside(self) -> Outside | None:
+        """The memory services of the user, where there are some."""
+        with _harmless("opened outside"):
+            return (await self.notebook()).outside
+        return None
 
     async def page(self, cwd: str) -> str:
         """What the model is told before the conversation; empty when nothing is known, or nobody can tell."""
         with _harmless("read for a new session"):
             async with asyncio.timeout(PAGE_SECONDS):
-                return await (await self.notebook()).page(cwd)
+                book = await self.notebook()
+                if book.outside is not None:
+                    self._behind(self._warm(book.outside))
+                return await book.page(cwd)
         return ""
 
     async def offer(self, turn: Turn, prompt: tuple[Block, ...]) -> None:
         """Show the model what fits a prompt."""
         with _harmless("asked for what fits a prompt"):
             async with asyncio.timeout(OFFER_SECONDS):
-                await (await self.notebook()).offer(turn.place.cwd, prompt)
+                book = await self.notebook()
+                await book.offer(turn.place.cwd, prompt)
+            if book.outside is not None:
+                await book.outside.offer(turn, prompt)
 
     async def command(self, cwd: str, rest: str, approvals: Approvals, flush: Flush) -> str:
         """Do what `/memory` says: what was done, or why it was not. Raises `StorageError`."""
         module = await asyncio.to_thread(import_module, "hermes_acp.agent.memory.commands")
         desk = module.Desk(await self.notebook(), cwd, approvals, flush)
         return cast("str", await module.run(desk, rest))
+
+    async def follow(self, cwd: str) -> str:
+        """Have the facts follow turns that were taken back or brought back: what the user should know."""
+        with _harmless("changed with the turns"):
+            # What was not thought to an end would come too late.
+            await self.stop()
+            async with self._alone:
+                module = await asyncio.to_thread(import_module, "hermes_acp.agent.memory.lessons")
+                return cast("str", await module.settle(await self.notebook(), cwd))
+        return NOT_FOLLOWED
 
     def reflect(self, cwd: str, until: int) -> None:
         """Think about what came since the last time, behind the turn's end, which never waits for it."""
@@ -84,20 +120,56 @@ class Remembering:
             task = self._spawn(self._reflect(cwd, after, until))
             self._thinking.add(task)
             task.add_done_callback(self._thinking.discard)
+        if self._notebook is not None and self._notebook.outside is not None:
+            self._behind(self._sync(self._notebook.outside, cwd, after, until))
+
+    async def end(self) -> None:
+        """Stop thinking, and leave the memory services; they have as long for what they were not told yet."""
+        await self.stop()
+        if self._notebook is not None and self._notebook.outside is not None:
+            await _ended(self._telling, CLOSING_SECONDS)
+            with _harmless("told of the end"):
+                await self._notebook.outside.end()
 
     async def stop(self) -> None:
         """Stop thinking, after `CLOSING_SECONDS` at most; what was learned until then is safe."""
-        if thinking := set(self._thinking):
-            _, late = await asyncio.wait(thinking, timeout=CLOSING_SECONDS)
-            for task in late:
-                task.cancel()
-            await asyncio.wait(thinking)
+        await _ended(self._thinking, CLOSING_SECONDS)
+
+    def _behind(self, work: Coroutine[None, None, None]) -> None:
+        """Have something done with the memory services, which nobody waits for."""
+        if len(self._telling) >= TELLING:
+            work.close()
+            logger.warning("%d turns wait for the memory services: one is not told", TELLING)
+            return
+        task = self._spawn(work)
+        self._telling.add(task)
+        task.add_done_callback(self._telling.discard)
+
+    async def _warm(self, outside: Outside) -> None:
+        with _harmless("opened outside"):
+            await outside.warm()
+
+    async def _sync(self, outside: Outside, cwd: str, after: int, until: int) -> None:
+        with _harmless("told outside"):
+            async with self._in_turn:
+                await outside.sync(cwd, after, until)
 
     async def _reflect(self, cwd: str, after: int, until: int) -> None:
         with _harmless("written after a turn"):
             async with self._alone:
-                module = await asyncio.to_thread(import_module, "hermes_acp.agent.memory.reflection")
-                await module.reflect(await self.notebook(), cwd, after, until)
+                if self._reflection is None:
+                    name = "hermes_acp.agent.memory.reflection"
+                    self._reflection = await asyncio.to_thread(import_module, name)
+                await self._reflection.reflect(await self.notebook(), cwd, after, until)
+
+
+async def _ended(tasks: set[asyncio.Task[None]], seconds: float) -> None:
+    """Wait for tasks, which are cancelled once this took too long."""
+    if running := set(tasks):
+        _, late = await asyncio.wait(running, timeout=seconds)
+        for task in late:
+            task.cancel()
+        await asyncio.wait(running)
 
 
 @contextmanager

@@ -19,7 +19,9 @@ from hermes_acp.storage.journal import Journal
 
 if TYPE_CHECKING:
     from hermes_acp.agent.memory.notebook import Notebook
+    from hermes_acp.agent.memory.outside import Outside
     from hermes_acp.memory.facts.store import Facts
+    from hermes_acp.memory.providers.opening import Services
 
 
 RETRY_SECONDS = 60.0
@@ -36,6 +38,7 @@ class SharedMemory:
         self._database = database
         self._env = env
         self._facts: Facts | None = None
+        self._services: Services | None = None
         self._opened = asyncio.Event()
 
     async def notebook(self, origin: Origin, session_id: str, publish: Publish) -> Notebook:
@@ -45,7 +48,7 @@ class SharedMemory:
         if self._facts is None:
             self._facts = cast("Facts", grounds.open_facts(self._paths, self._database, self._env))
             self._opened.set()
-        return cast(
+        book = cast(
             "Notebook",
             module.Notebook(
                 session_id,
@@ -55,6 +58,18 @@ class SharedMemory:
                 module.Thinking(origin.models, origin.settings.memory_model),
             ),
         )
+        if origin.settings.memory_services:
+            book.outside = await self._outside(book, origin)
+        return book
+
+    async def _outside(self, book: Notebook, origin: Origin) -> Outside:
+        """The memory services of the user. Most have none, and what serves them is read for nobody else."""
+        module = await asyncio.to_thread(import_module, "hermes_acp.agent.memory.outside")
+        opening = await asyncio.to_thread(import_module, "hermes_acp.memory.providers.opening")
+        if self._services is None:
+            self._services = cast("Services", opening.Services())
+        services = await self._services.of(origin.settings.memory_services, origin.settings.keys)
+        return cast("Outside", module.opened(book, services, origin.secrets))
 
     async def run(self) -> None:
         """Write what is learned into its history, until cancelled."""
@@ -67,7 +82,9 @@ class SharedMemory:
                 logger.exception("what was learned is safe, but could not be written to its history")
             await asyncio.sleep(RETRY_SECONDS)
 
-    def close(self) -> None:
+    async def aclose(self) -> None:
         """Give back what is open; what is not in the history yet is written at the next start."""
+        if self._services is not None:
+            await self._services.aclose()
         if self._facts is not None:
             self._facts.close()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import orjson
@@ -13,6 +12,7 @@ import orjson
 from hermes_acp.content import Block, TextBlock
 from hermes_acp.events import Envelope, Steered, ToolCallFinished, ToolCallStarted, TurnStarted
 from hermes_acp.memory.facts.fact import Kind
+from hermes_acp.records import record
 
 SENTENCE_CHARS = 300
 """A longer sentence is a text of another sort."""
@@ -52,7 +52,7 @@ _FILLER = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Signal:
     """Something that may be a fact, as it was said: the words of event `seq`.
 
@@ -85,7 +85,7 @@ def said(content: Iterable[Block]) -> str:
 
 
 def _of_message(text: str, seq: int, *, corrects: bool) -> Iterator[Signal]:
-    for sentence in _sentences(text):
+    for sentence in sentences(text):
         if _PREFERENCE.search(sentence):
             yield Signal("preference", "preference", _alone(sentence), sentence, seq, stated=True)
         elif corrects and _CORRECTION.search(sentence):
@@ -94,7 +94,7 @@ def _of_message(text: str, seq: int, *, corrects: bool) -> Iterator[Signal]:
             yield Signal("decision", "decision", _alone(sentence), sentence, seq)
 
 
-def _sentences(text: str) -> Iterator[str]:
+def sentences(text: str) -> Iterator[str]:
     """The sentences of the user's own that could hold a fact: no questions, no code, no quotations."""
     for part in _ENDS.split(_FENCED.sub("\n", text[:MESSAGE_CHARS])):
         sentence = part.strip(" \t-*•")
@@ -112,7 +112,7 @@ def _alone(sentence: str) -> str:
 # --- a failure, then a fix -----------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Ran:
     """A command that ended."""
 
@@ -141,22 +141,22 @@ def _commands(turn: Sequence[Envelope]) -> Iterator[_Ran]:
     for envelope in turn:
         event = envelope.event
         if isinstance(event, ToolCallStarted) and event.kind == "execute" and envelope.seq is not None:
-            if command := _command(event.arguments):
-                started[event.call_id] = command, envelope.seq
+            if line := command(event.arguments):
+                started[event.call_id] = line, envelope.seq
         elif isinstance(event, ToolCallFinished) and event.call_id in started and event.exit is not None:
-            command, seq = started.pop(event.call_id)
-            yield _Ran(command, event.exit.code != 0, seq)
+            line, seq = started.pop(event.call_id)
+            yield _Ran(line, event.exit.code != 0, seq)
 
 
-def _command(arguments: str) -> str:
+def command(arguments: str) -> str:
     """The one line that was run; empty where it was longer, or none."""
     try:
         value: object = orjson.loads(arguments)
     except orjson.JSONDecodeError:
         return ""
     match value:
-        case {"command": str() as command} if len(command) <= COMMAND_CHARS and "\n" not in command.strip():
-            return command.strip()
+        case {"command": str() as line} if len(line) <= COMMAND_CHARS and "\n" not in line.strip():
+            return line.strip()
         case _:
             return ""
 

@@ -8,7 +8,7 @@ import itertools
 import re
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal, Protocol, TypeAlias
 
 from hermes_acp.cli.acp_client import Agent, AgentError, AgentGone, Unanswered
@@ -19,6 +19,7 @@ from hermes_acp.cli.attach.questions import Form, Permission
 from hermes_acp.cli.attach.sessions import Listed
 from hermes_acp.cli.attach.state import State
 from hermes_acp.cli.attach.words import Typed
+from hermes_acp.records import record
 from hermes_acp.server.messages import AUTH_REQUIRED, Json
 
 OUTBOX = 64
@@ -47,7 +48,7 @@ class View(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Outgoing:
     kind: Literal["prompt", "steer", "option"]
     text: str

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
 from typing import Literal
 
 from hermes_acp.cli.attach.pieces import Change
+from hermes_acp.records import record
 
 CONTEXT = 3
 """Unchanged lines that are shown around a change."""
@@ -14,7 +14,7 @@ COMPARED = 2_000
 """Lines between the first and the last difference that are compared; more count as replaced as a whole."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Line:
     """A line of a diff; `number` counts in the old file for a removed line, else in the new one."""
 

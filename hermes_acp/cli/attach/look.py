@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TextIO
+
+from hermes_acp.records import record
 
 MIN_WIDTH = 20
 MAX_WIDTH = 120
 """Columns that text is wrapped at; a wider line is hard to read."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Look:
     """`styles`: bold, dim and colours at all; `colours`; `signs`: more than ASCII."""
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from hermes_acp.cli.acp_client import Agent
 from hermes_acp.cli.attach import sessions
 from hermes_acp.cli.attach.sessions import CAPABILITIES, NAME, Listed
+from hermes_acp.records import record
 from hermes_acp.server.messages import Json
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Request:
     """A session by its id or the beginning of it, a new one, or neither: then it is chosen."""
 
@@ -22,7 +22,7 @@ class Request:
     cwd: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Surroundings:
     """The environment, the file of typed prompts, and where the agent's standard error goes."""
 

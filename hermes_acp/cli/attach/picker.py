@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal, TypeAlias
 
@@ -28,6 +27,7 @@ from hermes_acp.cli.attach.bindings import Bindings
 from hermes_acp.cli.attach.sessions import Listed
 from hermes_acp.cli.attach.window import Terminal
 from hermes_acp.cli.screen import one_line
+from hermes_acp.records import record
 
 ROWS = 12
 """Sessions that are seen at once."""
@@ -39,7 +39,7 @@ HELP = "Enter opens, type to search, Ctrl-D leaves"
 Picked: TypeAlias = Listed | Literal["new", "gone"] | None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Row:
     """A line of the list; `session` is None for the new session."""
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
+
+from hermes_acp.records import record
 
 CardStatus: TypeAlias = Literal["pending", "in_progress", "completed", "failed"]
 STATUSES: dict[str, CardStatus] = {
@@ -14,7 +15,7 @@ STATUSES: dict[str, CardStatus] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class UserText:
     """A message of the user: from this window (`here`), or from another one, by name where it is known."""
 
@@ -24,7 +25,7 @@ class UserText:
     steered: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class AgentText:
     """A part of an answer, as Markdown; `first` where the answer begins."""
 
@@ -32,14 +33,14 @@ class AgentText:
     first: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Thought:
     """What the model thought before it went on."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Change:
     """The change of a file; `before` is None for a new one."""
 
@@ -48,7 +49,7 @@ class Change:
     after: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Shown:
     """Text that a tool shows, with the code fence around it taken off."""
 
@@ -58,7 +59,7 @@ class Shown:
 Content: TypeAlias = Change | Shown
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Card:
     """A tool call; `output` is what its command printed so far, the end of it, as it came."""
 
@@ -72,7 +73,7 @@ class Card:
     exit_code: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Step:
     """One line of the plan."""
 
@@ -80,7 +81,7 @@ class Step:
     status: CardStatus
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Plan:
     """The agent's plan as a checklist."""
 
@@ -90,7 +91,7 @@ class Plan:
 NO_PLAN = Plan(())
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Note:
     """Something the server or this window has to say."""
 
@@ -98,7 +99,7 @@ class Note:
     severity: Literal["info", "warning", "error"] = "info"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Asked:
     """A request for permission with everything that would run or change; nothing of it is folded."""
 
@@ -107,7 +108,7 @@ class Asked:
     content: tuple[Content, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Ended:
     """The end of a turn that did not simply end: its stop reason, the error, the window that cancelled it."""
 
@@ -119,7 +120,7 @@ class Ended:
 Piece: TypeAlias = UserText | AgentText | Thought | Card | Plan | Note | Asked | Ended
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Value:
     """A value of an option."""
 
@@ -128,7 +129,7 @@ class Value:
     description: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Option:
     """A setting of the session."""
 
@@ -138,7 +139,7 @@ class Option:
     values: tuple[Value, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Command:
     """A slash command of the agent."""
 
@@ -147,7 +148,7 @@ class Command:
     hint: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Usage:
     """How full the context is, in tokens, and what the session cost so far, in US dollars."""
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from hermes_acp.cli.acp_client import Unanswered
 from hermes_acp.cli.attach import received
 from hermes_acp.cli.attach.pieces import Asked
+from hermes_acp.records import record
 from hermes_acp.server.messages import Json
 
 LETTERS = {"allow_once": "y", "allow_always": "a", "reject_once": "n"}
@@ -25,7 +25,7 @@ class BadAnswer(ValueError):
     """What the user typed is no answer; `str()` says what would be."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Choice:
     """One thing to choose; `keys` are those that choose it at once."""
 
@@ -35,7 +35,7 @@ class Choice:
     allows: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Permission:
     """A request for permission: nothing is chosen until the user chooses."""
 
@@ -43,7 +43,7 @@ class Permission:
     choices: tuple[Choice, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class FormField:
     """One field of a form; `one` and `many` have choices."""
 
@@ -54,7 +54,7 @@ class FormField:
     required: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Form:
     """A question with fields, which are asked one after the other."""
 

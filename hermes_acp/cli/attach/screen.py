@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.filters import Condition
@@ -21,13 +20,15 @@ from prompt_toolkit.layout import (
 )
 from prompt_toolkit.layout.processors import BeforeInput
 
+from hermes_acp.records import record
+
 INPUT_ROWS = 8
 """Rows of a prompt that are seen at once; a longer one scrolls."""
 MENU_ROWS = 6
 """Completions that are seen at once."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Screen:
     """The two inputs, and where the rest comes from."""
 

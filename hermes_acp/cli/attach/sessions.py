@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from hermes_acp.cli.acp_client import Agent
 from hermes_acp.cli.attach import received
+from hermes_acp.records import record
 from hermes_acp.server.messages import Json
 
 NAME = "hermes-editor-attach"
@@ -26,7 +26,7 @@ class NoSession(Exception):
     """What the user typed names no session, or several; `str()` says which."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Listed:
     """A session as the list has it; `updated` is in UTC."""
 

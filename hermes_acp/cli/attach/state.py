@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 from hermes_acp.cli.attach.pieces import NO_PLAN, Card, Command, Option, Plan, Thought, Usage, UserText
+from hermes_acp.records import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Growing:
     """The message that is being received: `text` is what was not given out as a piece yet."""
 
@@ -21,7 +21,7 @@ class Growing:
     """Where a message of the user comes from."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Queued:
     """A prompt of this window whose turn has not begun; `key` is chosen by the caller."""
 
@@ -29,7 +29,7 @@ class Queued:
     said: UserText
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class State:
     """What is known of the session, and what is not finished."""
 

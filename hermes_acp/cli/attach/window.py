@@ -6,7 +6,6 @@ import asyncio
 import shutil
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal, TextIO, TypeAlias
 
 from prompt_toolkit.application import Application
@@ -25,6 +24,7 @@ from hermes_acp.cli.attach.look import Look
 from hermes_acp.cli.attach.pending import NOTHING_CHOSEN, Pending
 from hermes_acp.cli.attach.pieces import Piece
 from hermes_acp.cli.attach.screen import Screen, layout
+from hermes_acp.records import record
 
 SETTLE_SECONDS = 0.4
 """A question takes the keyboard when nothing was typed for so long, so that nobody answers by accident."""
@@ -42,7 +42,7 @@ DETACH_HINT = "Ctrl-D detaches; the session goes on."
 Mode: TypeAlias = Literal["draft", "choose", "fill"]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Terminal:
     """The terminal: what it can show, and both its directions."""
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from hermes_acp.cli.attach.pieces import Command, Option, Value
 from hermes_acp.cli.attach.state import State
+from hermes_acp.records import record
 
 COMMANDS = (
     Command("detach", "leave; the session goes on (Ctrl-D)"),
@@ -32,7 +31,7 @@ KEYS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Typed:
     """A command of the window: its name and what stands behind it."""
 

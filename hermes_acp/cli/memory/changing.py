@@ -13,12 +13,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hermes_acp.agent.memory.commands import forgotten
-from hermes_acp.cli import sessions_delete
 from hermes_acp.cli.command import FAILURE, SUCCESS, Subparsers, fail
 from hermes_acp.cli.memory.desk import Desk
 from hermes_acp.cli.memory.listing import ID, page
 from hermes_acp.cli.screen import one_line, safe
-from hermes_acp.cli.sessions_store import Store, print_json
+from hermes_acp.cli.sessions import delete
+from hermes_acp.cli.sessions.store import Store, print_json
 from hermes_acp.memory import views
 from hermes_acp.memory.facts import screen, telling, undoing
 from hermes_acp.memory.facts.changes import Amend, Change, Confirm
@@ -87,7 +87,7 @@ async def forget(args: argparse.Namespace, desk: Desk) -> int:
         )
         # Standard output belongs to the JSON.
         with contextlib.redirect_stdout(sys.stderr if args.json else sys.stdout):
-            if meant.session_ids and await sessions_delete.run(meant, store, desk.env):
+            if meant.session_ids and await delete.run(meant, store, desk.env):
                 return FAILURE
         sessions = ()
     if args.json:

@@ -12,7 +12,7 @@ from hermes_acp import config
 from hermes_acp.agent.memory.grounds import Unsure
 from hermes_acp.cli.command import Subparsers, fail
 from hermes_acp.cli.history import NoFolder
-from hermes_acp.cli.memory import changing, history, listing, recall, remote, sharing
+from hermes_acp.cli.memory import changing, history, listing, profile, recall, remote, sharing
 from hermes_acp.cli.memory.desk import Desk, opened
 from hermes_acp.cli.screen import tolerate
 from hermes_acp.memory.facts.fact import BadFact
@@ -25,6 +25,7 @@ ACTIONS: Mapping[str, Action] = {
     "list": listing.list_,
     "show": listing.show,
     "why": listing.why,
+    "profile": profile.profile,
     "edit": changing.edit,
     "confirm": changing.confirm,
     "retract": changing.revert,
@@ -44,7 +45,7 @@ def register(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser("memory", help="what is remembered of a project")
     names = " | ".join((*ACTIONS, "recall"))
     actions = parser.add_subparsers(dest="action", metavar=names, required=True)
-    for module in (listing, changing, history, sharing, remote):
+    for module in (listing, profile, changing, history, sharing, remote):
         for action in module.register(actions):
             action.add_argument(
                 "--cwd", metavar="DIR", help="the folder whose project is meant (default: this one)"

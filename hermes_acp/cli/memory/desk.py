@@ -6,7 +6,6 @@ import asyncio
 import os
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from hermes_acp import config
@@ -16,11 +15,13 @@ from hermes_acp.cli.screen import one_line
 from hermes_acp.memory.facts.fact import Fact
 from hermes_acp.memory.facts.names import chosen
 from hermes_acp.memory.facts.store import Facts
-from hermes_acp.memory.scopes import USER, Place
+from hermes_acp.memory.scopes import SESSION, USER, Place
+from hermes_acp.records import record
 from hermes_acp.storage.database import Database
+from hermes_acp.workspace.project import find_project
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Desk:
     """The memory at a folder. Methods raise `StorageError` and `BadFact`."""
 
@@ -30,6 +31,8 @@ class Desk:
     grounds: Grounds
     place: Place
     root: str
+    commit: str = ""
+    """The commit that is checked out here; empty where nobody had to know it."""
 
     @property
     def facts(self) -> Facts:
@@ -44,6 +47,20 @@ class Desk:
     async def all(self) -> dict[str, Fact]:
         """All facts of the project and the user, on all branches, whatever became of them."""
         return await self.facts.here(self.place)
+
+    async def unnamed(self) -> tuple[list[Fact], list[Fact]]:
+        """What sessions without a branch have learned and nobody took back: at this commit, and elsewhere."""
+        if not self.place.scope.startswith(SESSION):
+            return [], []
+        key = (await find_project(self.cwd)).key
+        here = await self.facts.sessions_at(self.place.project, key, self.commit)
+        facts = (await self.facts.all(self.place.project)).values()
+        found = [
+            fact for fact in facts if fact.scope.startswith(SESSION) and fact.status in ("active", "proposed")
+        ]
+        return [fact for fact in found if fact.scope in here], [
+            fact for fact in found if fact.scope not in here
+        ]
 
     async def chosen(self, typed: str) -> Fact:
         """The fact with this id, or the only one whose id ends so."""
@@ -65,7 +82,7 @@ async def opened(cwd: str | None, paths: config.Paths, env: Mapping[str, str]) -
     try:
         grounds = Grounds(facts, paths, git_env)
         ground = await grounds.at(cwd)
-        yield Desk(paths, env, cwd, grounds, ground.place, ground.root)
+        yield Desk(paths, env, cwd, grounds, ground.place, ground.root, ground.commit)
         await facts.drain()
     finally:
         facts.close()

@@ -10,7 +10,7 @@ from hermes_acp.cli.command import SUCCESS, Subparsers, fail
 from hermes_acp.cli.memory.desk import Desk
 from hermes_acp.cli.memory.listing import ID
 from hermes_acp.cli.screen import safe
-from hermes_acp.cli.sessions_store import print_json
+from hermes_acp.cli.sessions.store import print_json
 from hermes_acp.memory.facts import telling
 from hermes_acp.memory.facts.changes import Edit
 from hermes_acp.memory.facts.fact import format_file, name_of

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import sys
+import time
 
 from hermes_acp.agent.memory import anchors
 from hermes_acp.cli.command import SUCCESS, Subparsers
 from hermes_acp.cli.memory.desk import Desk
 from hermes_acp.cli.screen import safe
-from hermes_acp.cli.sessions_store import print_json
+from hermes_acp.cli.sessions.store import print_json
 from hermes_acp.memory import views
 from hermes_acp.memory.facts import telling
 from hermes_acp.memory.facts.fact import Fact, format_file
 from hermes_acp.memory.facts.undoing import derived
 from hermes_acp.memory.scopes import USER
+from hermes_acp.memory.user_model import claims
 
+ELSEWHERE = "Sessions at other commits without a branch have learned more ({count}): --all shows it."
 ID = "the id of a fact, or its last six characters"
 
 
@@ -24,6 +28,9 @@ def register(actions: Subparsers) -> tuple[argparse.ArgumentParser, ...]:
     listing = actions.add_parser("list", help="what is known here, and what the agent proposes")
     listing.add_argument(
         "--all", action="store_true", help="also what was replaced or retracted, and all branches"
+    )
+    listing.add_argument(
+        "--user", action="store_true", help="only what holds in all projects, claims included"
     )
     show = actions.add_parser("show", help="the pages that a session begins with, or one fact as its file")
     show.add_argument("fact", nargs="?", metavar="ID", help=ID)
@@ -34,14 +41,20 @@ def register(actions: Subparsers) -> tuple[argparse.ArgumentParser, ...]:
 
 async def list_(args: argparse.Namespace, desk: Desk) -> int:
     """Print the facts that hold here and the proposals, or all of them."""
+    elsewhere: list[Fact] = []
     if args.all:
         facts = sorted((await desk.all()).values(), key=lambda fact: fact.id)
     else:
-        facts = await _known(desk)
+        here, elsewhere = await desk.unnamed()
+        facts = [*telling.ordered(here), *await _known(desk), *(await _claims(desk) if args.user else ())]
+    if args.user:
+        facts = [fact for fact in facts if fact.scope == USER]
     if args.json:
         print_json([telling.member(fact) for fact in facts])
     else:
         print(safe("\n".join(map(telling.line, facts))) or telling.NOTHING)
+    if elsewhere and not args.user:
+        print(ELSEWHERE.format(count=len(elsewhere)), file=sys.stderr)
     return SUCCESS
 
 
@@ -83,6 +96,12 @@ async def page(desk: Desk, subject: views.Subject) -> views.View:
     chars = views.USER_CHARS if subject == "user" else views.PROJECT_CHARS
     stale = await asyncio.to_thread(anchors.changed, facts, desk.root)
     return views.render(subject, facts, chars, await desk.facts.uses(store), stale)
+
+
+async def _claims(desk: Desk) -> list[Fact]:
+    """The claims about the user that do not hold, or not yet."""
+    standings = claims.standings((await desk.facts.all(USER)).values(), time.time())
+    return [item.fact for item in standings if item.state in ("collecting", "faded")]
 
 
 async def _known(desk: Desk) -> list[Fact]:

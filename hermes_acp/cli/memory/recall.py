@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from contextlib import AsyncExitStack, contextmanager
 from datetime import datetime
+from functools import partial
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO, TypeAlias, cast
 
 import orjson
 
@@ -19,23 +19,33 @@ from hermes_acp.cli import history
 from hermes_acp.cli.command import BAD_USAGE, FAILURE, SUCCESS, Subparsers, fail
 from hermes_acp.cli.history import NoFolder
 from hermes_acp.cli.screen import one_line
-from hermes_acp.cli.sessions_store import print_bytes
+from hermes_acp.cli.sessions.store import print_bytes
+from hermes_acp.llm import choice
+from hermes_acp.llm.base import Model
 from hermes_acp.memory import recall
 from hermes_acp.memory.dates import moment
 from hermes_acp.memory.recall import Filter, Hit, Recall
+from hermes_acp.records import record
 from hermes_acp.storage.database import Database, StorageError
 from hermes_acp.storage.read_only import ReadOnlyDatabase
 from hermes_acp.storage.recall_index import RecallIndex
+from hermes_acp.tools.recall import SUMMARISED
+from hermes_acp.tools.recall_summary import Summaries, id_of, summarise
 
 STDIN = "-"
 BATCH = 64
 """Questions of a file that are answered together."""
 KINDS = ("user", "agent", "call", "result")
 WHAT = "Say what to look for: a QUERY, or --jsonl FILE, but not both."
+ONE_BY_ONE = "A file of questions is answered without --summary, which asks a model for each answer."
+NO_MODEL = "There is no model for summaries: set memory_model (or HERMES_EDITOR_MEMORY_MODEL) to a cheap one."
 NOTHING = "Nothing was said about that."
 
 
-@dataclass(frozen=True, slots=True)
+_Summarising: TypeAlias = Callable[[str, Sequence[Hit]], Awaitable[Summaries]]
+
+
+@record
 class _Question:
     """A line of a file of questions; `id` is given back as it came."""
 
@@ -61,9 +71,15 @@ def register(actions: Subparsers) -> None:
     )
     found.add_argument("--session", metavar="ID", help="only this session")
     found.add_argument("--file", metavar="PATH", help="only sessions in which this file is named")
+    found.add_argument("--branch", metavar="NAME", help="only turns with this branch, or commit, checked out")
     found.add_argument("--kind", action="append", choices=KINDS, help="only what these said; can be repeated")
     found.add_argument("--since", type=_moment, metavar="DAY", help="not older: 2026-01-31, or a time")
     found.add_argument("--until", type=_moment, metavar="DAY", help="older: 2026-01-31, or a time")
+    found.add_argument(
+        "--summary",
+        action="store_true",
+        help="have the cheap model (memory_model) say what long results tell about the question",
+    )
     found.add_argument("--json", action="store_true", help="print a line of JSON for each")
 
 
@@ -72,27 +88,57 @@ def run(args: argparse.Namespace, env: Mapping[str, str]) -> int:
     if bool(args.query) == bool(args.jsonl):
         print(WHAT, file=sys.stderr)
         return BAD_USAGE
+    if args.jsonl and args.summary:
+        print(ONE_BY_ONE, file=sys.stderr)
+        return BAD_USAGE
     try:
-        return asyncio.run(_recall(args, config.paths(env)))
-    except (StorageError, NoFolder, OSError) as error:
+        paths = config.paths(env)
+        summaries: _Summarising | None = None
+        if args.summary:
+            settings = config.settings(env, paths.config_file, str(Path.cwd()))
+            summaries = partial(_summaries, settings, env)
+        return asyncio.run(_recall(args, paths, summaries))
+    except (StorageError, NoFolder, OSError, config.ConfigError) as error:
         return fail(str(error))
 
 
-async def _recall(args: argparse.Namespace, paths: config.Paths) -> int:
+async def _recall(args: argparse.Namespace, paths: config.Paths, summaries: _Summarising | None) -> int:
     names = None if args.all else (await history.of_folder(args.cwd, paths)).names
     searched = await _searched(paths, names)
-    only = Filter(args.session, args.file, tuple(args.kind or ()), args.since, args.until)
+    kinds = tuple(args.kind or ())
+    only = Filter(args.session, args.file, kinds, args.since, args.until, branch=args.branch)
     if args.jsonl:
         return await _bulk(args, searched, only)
     query = " ".join(args.query).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     hits = await searched.answer(query, args.limit, only) if searched is not None else []
+    said_of = await summaries(query, hits) if summaries is not None else Summaries()
+    if said_of.note:
+        print(said_of.note, file=sys.stderr)
+    texts = [said_of.texts.get(id_of(hit.found)) for hit in hits]
     if args.json:
-        print_bytes(b"".join(orjson.dumps(_member(hit), option=orjson.OPT_APPEND_NEWLINE) for hit in hits))
+        members = map(_member, hits, texts)
+        print_bytes(b"".join(orjson.dumps(item, option=orjson.OPT_APPEND_NEWLINE) for item in members))
     elif hits:
-        print("\n".join(map(_shown, hits)))
+        print("\n".join(map(_shown, hits, texts)))
     else:
         print(NOTHING)
     return SUCCESS
+
+
+async def _summaries(
+    settings: config.Settings, env: Mapping[str, str], query: str, hits: Sequence[Hit]
+) -> Summaries:
+    """What the cheap model says of long results."""
+    if not settings.memory_model:
+        return Summaries(note=NO_MODEL)
+    async with AsyncExitStack() as stack:
+
+        async def opened() -> Model:
+            model = await choice.open_model(settings.memory_model, settings, env)
+            stack.push_async_callback(model.aclose)
+            return model
+
+        return await summarise(opened, query, [hit.found for hit in hits])
 
 
 async def _searched(paths: config.Paths, names: Sequence[str] | None) -> Recall | None:
@@ -173,9 +219,9 @@ def _tell(question: _Question, hits: Sequence[Hit], *, as_json: bool) -> None:
     print("\n".join(map(_shown, hits)) if hits else NOTHING)
 
 
-def _member(hit: Hit) -> dict[str, object]:
+def _member(hit: Hit, summary: str | None = None) -> dict[str, object]:
     found = hit.found
-    return {
+    told: dict[str, object] = {
         "id": found.source,
         "session": found.session_id,
         "seq": found.seq,
@@ -183,15 +229,18 @@ def _member(hit: Hit) -> dict[str, object]:
         "at": found.at,
         "kind": found.kind,
         "speaker": found.speaker,
+        "branch": found.branch,
         "text": found.text,
     }
+    return told if summary is None else {**told, "summary": summary}
 
 
-def _shown(hit: Hit) -> str:
+def _shown(hit: Hit, summary: str | None = None) -> str:
     found = hit.found
     when = datetime.fromtimestamp(found.at).astimezone().strftime("%Y-%m-%d %H:%M")
     who = one_line(found.speaker or found.kind)
-    return f"{found.session_id} {found.seq}  {when}  {who}: {one_line(found.text)}"
+    text = found.text if summary is None else f"{SUMMARISED} {summary}"
+    return f"{found.session_id} {found.seq}  {when}  {who}: {one_line(text)}"
 
 
 def _moment(text: str) -> float:

@@ -13,17 +13,18 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from hermes_acp.cli.command import SUCCESS, Subparsers, fail
 from hermes_acp.cli.memory.desk import Desk
 from hermes_acp.cli.memory.sharing import take_in
 from hermes_acp.cli.screen import one_line, safe
-from hermes_acp.cli.sessions_store import print_json
+from hermes_acp.cli.sessions.store import print_json
 from hermes_acp.memory.facts import telling
 from hermes_acp.memory.facts.fact import BadFact, Fact, format_file, name_of, parse_file
 from hermes_acp.memory.scopes import PROJECT
+from hermes_acp.records import record
 from hermes_acp.storage.fact_commits import RepositoryError
 
 REF = "refs/hermes/memory"
@@ -35,7 +36,7 @@ SAFE = ("core.hooksPath=/dev/null", "protocol.ext.allow=never", "core.fsmonitor=
 AGREED = "Publish these to {remote}, for everybody who can read it? [y/N] "
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Remote:
     """A repository of our own for a moment, with what the remote has; `tip` is empty where it has nothing."""
 

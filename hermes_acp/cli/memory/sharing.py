@@ -15,7 +15,7 @@ import orjson
 from hermes_acp.cli.command import FAILURE, SUCCESS, Subparsers
 from hermes_acp.cli.memory.desk import Desk
 from hermes_acp.cli.screen import one_line
-from hermes_acp.cli.sessions_store import print_bytes, print_json
+from hermes_acp.cli.sessions.store import print_bytes, print_json
 from hermes_acp.memory.facts import screen, telling
 from hermes_acp.memory.facts.changes import Take
 from hermes_acp.memory.facts.fact import BadFact, Fact, check, decode

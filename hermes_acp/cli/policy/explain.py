@@ -6,7 +6,6 @@ import argparse
 import asyncio
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from hermes_acp import config
 from hermes_acp.cli.command import Subparsers
@@ -17,11 +16,12 @@ from hermes_acp.policy.gate import judge
 from hermes_acp.policy.rules.commands import part_rules
 from hermes_acp.policy.rules.match import Subject
 from hermes_acp.policy.rules.rules import Rule, Verdict, choices, code
+from hermes_acp.records import record
 
 MODES: tuple[Mode, ...] = ("ask", "plan", "accept_edits", "auto", "full")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Explained:
     """The verdict on a command in a mode; `rules` are those that allow its parts, None for most."""
 

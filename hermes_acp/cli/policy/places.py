@@ -6,20 +6,20 @@ import asyncio
 import contextlib
 import sys
 from collections.abc import AsyncGenerator, Mapping
-from dataclasses import dataclass
 
 from hermes_acp import config
 from hermes_acp.policy.effects import Mode
 from hermes_acp.policy.rules.rules import Rule
 from hermes_acp.policy.rules.written import Where, Written, written
 from hermes_acp.policy.sandbox import confinable
+from hermes_acp.records import record
 from hermes_acp.storage.database import Database
 from hermes_acp.storage.rules import Rules
 from hermes_acp.workspace.execution.sandbox.sandbox import working
 from hermes_acp.workspace.project import find_project
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Places:
     """The environment that the command was given, and our folders."""
 

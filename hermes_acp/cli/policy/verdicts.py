@@ -7,7 +7,6 @@ import asyncio
 import functools
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from hermes_acp.cli.command import SUCCESS, Subparsers
 from hermes_acp.cli.policy.explain import MODES, effects_fields
@@ -17,6 +16,7 @@ from hermes_acp.policy.commands.classify import Place, classify
 from hermes_acp.policy.effects import Effect, Mode
 from hermes_acp.policy.gate import judge
 from hermes_acp.policy.rules.rules import Rule
+from hermes_acp.records import record
 
 LINE_BYTES = 4 * 1024 * 1024
 """A longer line of `policy test` is an error, and is not kept in memory."""
@@ -27,7 +27,7 @@ FOLDERS = 256
 _HELP = 'lines like {"id": 1, "command": "ls", "cwd": "/project"}; - is standard input'
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Terms:
     """What commands in a folder are judged by."""
 

@@ -7,11 +7,11 @@ import asyncio
 import sys
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from hermes_acp.cli.command import FAILURE, SUCCESS, Subparsers, fail
 from hermes_acp.cli.project.store import Store, print_json, shown
 from hermes_acp.policy.rules.rules import Rule
+from hermes_acp.records import record
 from hermes_acp.storage.claims import Claims, SessionInUse
 from hermes_acp.storage.database import Database
 from hermes_acp.storage.facts import FactTables
@@ -22,7 +22,7 @@ from hermes_acp.workspace import identity
 from hermes_acp.workspace.registry import Record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Kept:
     """What would be deleted with a project."""
 

@@ -6,15 +6,15 @@ import asyncio
 import json
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from hermes_acp import config
-from hermes_acp.cli import sessions_store
 from hermes_acp.cli.command import table
+from hermes_acp.cli.sessions import store
 from hermes_acp.policy.rules.rules import Rule
 from hermes_acp.policy.trust import Trust
+from hermes_acp.records import record
 from hermes_acp.storage.read_only import ReadOnlyDatabase
 from hermes_acp.storage.rules import Rules
 from hermes_acp.storage.sessions import SessionRow
@@ -33,7 +33,7 @@ class NoProject(Exception):
     """What was typed names no project, or several, or no folder; `str()` says which."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Store:
     """The registry and the database of a user. All methods raise `StorageError`; none writes."""
 
@@ -88,7 +88,7 @@ class Store:
         """The sessions of each of all the projects, by its id."""
         owners = _owners(records)
         found: dict[str, list[SessionRow]] = {record.id: [] for record in records}
-        for row in await (await sessions_store.Store.open(self.paths)).all():
+        for row in await (await store.Store.open(self.paths)).all():
             if (owner := owners.get(row.project)) is not None:
                 found[owner].append(row)
         return found

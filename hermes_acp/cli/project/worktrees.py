@@ -6,13 +6,13 @@ import argparse
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from hermes_acp.agent import isolation
 from hermes_acp.cli.command import SUCCESS, Subparsers, table
 from hermes_acp.cli.project.store import Store, print_json, shown
 from hermes_acp.cli.screen import safe
+from hermes_acp.records import record
 from hermes_acp.storage.claims import Claims, SessionInUse
 from hermes_acp.workspace import apply, discarded, identity, landing, review
 from hermes_acp.workspace.project import find_project
@@ -25,7 +25,7 @@ RECOVER = "project worktrees recover "
 """Brings back what was discarded."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Request:
     place: Place
     folder: str

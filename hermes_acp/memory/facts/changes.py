@@ -20,9 +20,11 @@ from hermes_acp.memory.facts.fact import (
     moment,
 )
 from hermes_acp.memory.scopes import Move, Place
+from hermes_acp.memory.user_model import claims
+from hermes_acp.records import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Remember:
     """A new fact. With a `key` it replaces what holds here with that key.
 
@@ -41,7 +43,7 @@ class Remember:
     proposed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Supersede:
     """A new fact of the kind and key of another one that held until now, which it replaces.
 
@@ -57,7 +59,7 @@ class Supersede:
     proposed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Amend:
     """Another wording of the same fact; what is None stays.
 
@@ -73,31 +75,44 @@ class Amend:
     evidence: tuple[Evidence, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Retract:
     """A fact is wrong, everywhere: what it had replaced holds again."""
 
     fact_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Confirm:
     """A proposal holds from now on, or what was taken back holds again."""
 
     fact_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Take:
     """A fact from elsewhere as it is, unless this one is here already and not older."""
 
     fact: Fact
 
 
-Change: TypeAlias = Remember | Supersede | Amend | Retract | Confirm | Take
+@record
+class Observe:
+    """Evidence for a claim about the user, which holds once enough sessions speak for it (see `claims`).
+
+    What the user confirmed, wrote or took back themselves stays as it is.
+    """
+
+    key: str
+    kind: Kind
+    text: str
+    evidence: tuple[Evidence, ...]
 
 
-@dataclass(frozen=True, slots=True)
+Change: TypeAlias = Remember | Supersede | Amend | Retract | Confirm | Take | Observe
+
+
+@record
 class Edit:
     """A fact before (None: it was not there) and after."""
 
@@ -105,7 +120,7 @@ class Edit:
     after: Fact
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Plan:
     """What changes do: `ids` has the fact of each of them, `notes` what their author should know."""
 
@@ -173,9 +188,11 @@ def _apply(draft: _Draft, change: Change) -> str:
         case Retract(fact_id):
             return _set(draft, fact_id, lambda fact: replace(fact, status="retracted"))
         case Confirm(fact_id):
-            return _set(draft, fact_id, lambda fact: _standing(draft, fact))
+            return _set(draft, fact_id, lambda fact: _standing(draft, claims.confirmed(fact)))
         case Take(fact):
             return _take(draft, fact)
+        case Observe():
+            return _observe(draft, change)
 
 
 def _set(draft: _Draft, fact_id: str, change: Callable[[Fact], Fact]) -> str:
@@ -212,6 +229,43 @@ def _take(draft: _Draft, fact: Fact) -> str:
         if fact.key and fact.stands:
             _settle(draft.facts, fact)
     return fact.id
+
+
+def _observe(draft: _Draft, change: Observe) -> str:
+    """The claim with its new evidence: its confidence, that of its rivals, and whether it holds."""
+    asked = [
+        fact
+        for fact in draft.facts.values()
+        if (fact.scope, fact.key) == (scopes.USER, clean_key(change.key))
+    ]
+    known = next((fact for fact in asked if fact.text == change.text), None) or _claim(draft, change)
+    if (settled := next(filter(claims.is_settled, asked), None)) or known.status == "retracted":
+        return (settled or known).id
+    better = claims.heard(known, _cleaned(change.evidence))
+    if better == known:
+        return known.id
+    draft.put(replace(better, updated=draft.at))
+    believed = claims.believed((better, *claims.rivals(better, asked)), draft.at)
+    for fact_id, confidence in believed.items():
+        draft.facts[fact_id] = replace(draft.facts[fact_id], confidence=confidence)
+    if better.status != "active" and claims.is_proven(better, believed[better.id]):
+        draft.put(_standing(draft, draft.facts[better.id]))
+    return better.id
+
+
+def _claim(draft: _Draft, change: Observe) -> Fact:
+    """A claim that nothing speaks for yet."""
+    return Fact(
+        next(draft.ids),
+        change.kind,
+        scopes.USER,
+        clean(change.text),
+        draft.at,
+        draft.at,
+        clean_key(change.key),
+        "proposed",
+        confidence=0.0,
+    )
 
 
 def _again(draft: _Draft, known: Fact, fact: Fact) -> str:

@@ -25,7 +25,7 @@ import functools
 import json
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Literal, TypeAlias, cast, get_args
 
@@ -33,6 +33,7 @@ import orjson
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from hermes_acp.memory.facts.ids import ID
+from hermes_acp.records import record
 
 Kind: TypeAlias = Literal["preference", "environment", "code-fact", "decision", "procedure", "pitfall"]
 Status: TypeAlias = Literal["proposed", "active", "superseded", "retracted"]
@@ -56,12 +57,12 @@ class BadFact(ValueError):
     """This is no fact, or not its file; `str()` is a sentence that says why."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Evidence:
     """Where something was said: event `seq` of a session, and the words.
 
     `commit` is the commit that the work stood at, `anchor` a file of the code as `path@blob`. `found`
-    tells whether the quote stands in that event.
+    tells whether the quote stands in that event; `at` is when it was said, 0 where nobody needs it.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid")
@@ -72,9 +73,10 @@ class Evidence:
     commit: str = ""
     anchor: str = ""
     found: bool = True
+    at: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Fact:
     """One thing that is known; times in seconds since the epoch, to the millisecond.
 
@@ -299,6 +301,7 @@ def _members(item: Evidence) -> dict[str, object]:
         "commit": item.commit,
         "anchor": item.anchor,
         "found": item.found,
+        "at": item.at,
     }
     return {name: value for name, value in values.items() if value != _DEFAULTS[name]}
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import cast
 
 import orjson
 
 from hermes_acp.memory.facts.fact import Fact, name_of, parse_file
 from hermes_acp.memory.scopes import Known, Place, visible
+from hermes_acp.memory.user_model.claims import is_claim
+from hermes_acp.records import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Review:
     """A proposal and what it would replace, for the user to decide: `Confirm` it or `Retract` it."""
 
@@ -21,14 +23,14 @@ class Review:
 
 
 def reviews(facts: Mapping[str, Fact], place: Place) -> list[Review]:
-    """The proposals that concern a place, the oldest first."""
+    """The proposals that concern a place, the oldest first; claims about the user prove themselves."""
     scopes = (*place.scopes, "user")
     layers = [[fact for fact in facts.values() if fact.scope == scope] for scope in scopes]
     holding = visible(layers)
     return [
         Review(fact, tuple(other for other in holding if _replaces(fact, other)))
         for fact in sorted(facts.values(), key=lambda fact: fact.id)
-        if fact.status == "proposed" and fact.scope in scopes
+        if fact.status == "proposed" and fact.scope in scopes and not is_claim(fact)
     ]
 
 

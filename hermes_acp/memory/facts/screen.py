@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from hermes_acp.memory.facts.changes import Amend, Change, Remember, Supersede, Take
+from hermes_acp.memory.facts.changes import Amend, Change, Observe, Remember, Supersede, Take
 from hermes_acp.memory.facts.fact import BadFact, Fact
 from hermes_acp.policy import injection, masking, secrets
 
@@ -26,7 +26,7 @@ def check(changes: Iterable[Change]) -> None:
     for change in changes:
         if isinstance(change, Take):
             check_fact(change.fact)
-        elif isinstance(change, Remember | Supersede | Amend):
+        elif isinstance(change, Remember | Supersede | Amend | Observe):
             key = "" if isinstance(change, Supersede) else change.key
             for text in (change.text, key, *(item.quote for item in change.evidence)):
                 check_text(text or "")

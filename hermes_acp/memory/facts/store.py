@@ -6,7 +6,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TypeVar
 
 from hermes_acp.memory import scopes
@@ -17,7 +16,10 @@ from hermes_acp.memory.facts.evidence import MessageText, checked
 from hermes_acp.memory.facts.fact import BadFact, Fact, decode, moment, name_of, parse_file
 from hermes_acp.memory.facts.reading import Review, from_files, known_from, known_to, reviews
 from hermes_acp.memory.facts.repository import Repository
+from hermes_acp.memory.facts.undoing import Void
 from hermes_acp.memory.scopes import USER, Asked, Branches, Move, Place
+from hermes_acp.memory.user_model import claims
+from hermes_acp.records import record
 from hermes_acp.storage.errors import StorageError
 from hermes_acp.storage.fact_commits import LogEntry, RepositoryError
 from hermes_acp.storage.facts import FactTables, Queued
@@ -34,7 +36,7 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Applied:
     """A change that is on disk: its id, the facts of its parts, what it did, what its author should know."""
 
@@ -44,7 +46,7 @@ class Applied:
     edits: tuple[Edit, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Forgotten:
     """Facts that are gone: the one that was meant and those derived from it."""
 
@@ -70,18 +72,29 @@ class Facts:
         self._repositories: dict[str, Repository] = {}
         self._seen: set[str] = set()
         self._news = asyncio.Event()
+        self._read: tuple[tuple[int, Place], list[tuple[Fact, ...]]] | None = None
 
     # --- reading -----------------------------------------------------------------------------------
 
     async def visible(self, place: Place) -> list[Fact]:
         """What holds at a place, the narrowest scope first, in each the newest first."""
+        # A page, and each prompt behind it, want the same.
+        key = (await self._tables.version(), place)
+        if self._read is None or self._read[0] != key:
+            self._read = (key, await self._layers(place))
+        *layers, user = self._read[1]
+        return await asyncio.to_thread(lambda: scopes.visible([*layers, claims.holding(user, time.time())]))
+
+    async def _layers(self, place: Place) -> list[tuple[Fact, ...]]:
+        """The facts that may hold at a place, the narrowest scope first; the user's last."""
         layers = [(place.project, scope) for scope in place.scopes] if place.project else []
         layers += [(parent, scopes.PROJECT) for parent in place.parents]
-        layers.append((USER, USER))
         lists = [
             await self._tables.list(store, (scope,), ("active", "superseded")) for store, scope in layers
         ]
-        return await asyncio.to_thread(lambda: scopes.visible([decode(data) for data in lists]))
+        # What speaks against a claim stands in the other answers to its question.
+        lists.append(await self._tables.list(USER, (USER,), ("active", "superseded", "proposed")))
+        return await asyncio.to_thread(lambda: [decode(data) for data in lists])
 
     async def all(self, store: str) -> dict[str, Fact]:
         """Every fact of a store (`USER`, or a project's id), whatever became of it, by id."""
@@ -149,6 +162,20 @@ class Facts:
 
         return await self._make(make)
 
+    async def unlearn(self, place: Place, void: Void) -> Applied:
+        """Have some events of a session count as evidence no more; see `undoing.unlearn`."""
+
+        async def make(change_id: str, at: float) -> tuple[Applied, list[Queued]]:
+            facts = await self._here(place)
+            edits = await asyncio.to_thread(undoing.unlearn, void, facts, at)
+            stores = _by_store(edits, place)
+            rows = [
+                writing.queued(store, change_id, at, part, void.session) for store, part in stores.items()
+            ]
+            return Applied(change_id, tuple(edit.after.id for edit in edits), (), edits), rows
+
+        return await self._make(make)
+
     async def forget(self, store: str, fact_id: str) -> Forgotten:
         """Remove a fact and what was derived from it: from the index, the history and the disk.
 
@@ -197,6 +224,13 @@ class Facts:
         """What the next look at a repository should find out for `reconcile`."""
         known = known_from((await self._tables.known(store)).get(repository, b"{}"))
         return scopes.asked(known, await self._tables.scopes(store))
+
+    async def sessions_at(self, store: str, repository: str, commit: str) -> frozenset[str]:
+        """The scopes of sessions that stood at a commit, without a branch, at their last look."""
+        known = known_from((await self._tables.known(store)).get(repository, b"{}"))
+        return frozenset(
+            scope for scope, item in known.items() if scope.startswith(scopes.SESSION) and item.tip == commit
+        )
 
     async def recover(self, store: str, branch: str) -> Applied:
         """Bring the facts of a deleted branch back to a branch of that name."""

@@ -110,7 +110,7 @@ def _evidence(item: Evidence) -> str:
     place = f"session {item.session}, event {item.seq}"
     more = "".join(
         f", {name} {value}" for name, value in (("commit", item.commit[:12]), ("file", item.anchor)) if value
-    )
+    ) + (f", {when(item.at)}" if item.at else "")
     quote = f"“{' '.join(item.quote.split())}”" if item.quote else "no words are quoted"
     return f"- evidence: {quote} ({place}{more}{'' if item.found else '; the quote is not there'})"
 
@@ -123,6 +123,7 @@ def _member(item: Evidence) -> dict[str, object]:
         "commit": item.commit,
         "anchor": item.anchor,
         "found": item.found,
+        "at": item.at,
     }
 
 

@@ -7,7 +7,9 @@ from dataclasses import replace
 from typing import TypeVar
 
 from hermes_acp.memory.facts.changes import Edit, Retract, edits
-from hermes_acp.memory.facts.fact import Fact
+from hermes_acp.memory.facts.fact import Evidence, Fact
+from hermes_acp.memory.user_model.claims import is_claim
+from hermes_acp.records import record
 
 T = TypeVar("T")
 
@@ -33,6 +35,59 @@ def revert(change: Iterable[Edit], facts: Mapping[str, Fact]) -> tuple[Edit, ...
             since[fact_id] = edit.after.updated
     for fact_id in derived(after, touched, since):
         after[fact_id] = replace(after[fact_id], status="retracted")
+    return edits(facts, after)
+
+
+@record
+class Void:
+    """Events of a session that are not to count any more, neither as evidence nor for what they took back.
+
+    `owned` are facts that their owner has changed since they were learned: these need no evidence.
+    `retracted` are those that were taken back there.
+    """
+
+    session: str
+    events: Collection[int]
+    owned: Collection[str] = ()
+    retracted: Collection[str] = ()
+
+    def touches(self, fact: Fact) -> bool:
+        """Whether one of the events is evidence of a fact."""
+        return any(map(self.covers, fact.evidence))
+
+    def covers(self, item: Evidence) -> bool:
+        """Whether this evidence does not count any more."""
+        return item.session == self.session and item.seq in self.events
+
+
+def unlearn(void: Void, facts: Mapping[str, Fact], at: float) -> tuple[Edit, ...]:
+    """What to do to the facts when some events do not count any more.
+
+    Those without other evidence are retracted, with what was derived from them, but for those of the
+    owner, and claims, which are believed as far as their evidence goes. What was retracted there holds
+    again, or is a proposal where nobody but the agent has said it.
+    """
+    after = dict(facts)
+    gone: set[str] = set()
+    for fact in facts.values():
+        if fact.status == "retracted" or not void.touches(fact):
+            continue
+        left = tuple(item for item in fact.evidence if not void.covers(item))
+        # What an agent infers holds only by the owner's yes.
+        confirmed = fact.author == "agent" and fact.stands
+        if left or is_claim(fact) or confirmed or fact.id in void.owned:
+            after[fact.id] = replace(fact, evidence=left)
+        else:
+            after[fact.id] = replace(fact, status="retracted", updated=at)
+            gone.add(fact.id)
+    for fact_id in void.retracted:
+        fact = after.get(fact_id)
+        if fact is not None and fact.status == "retracted" and not void.touches(fact):
+            status = "proposed" if fact.author == "agent" else "active"
+            after[fact_id] = replace(fact, status=status, updated=at)
+    for fact_id in derived(after, gone):
+        if after[fact_id].status != "retracted":
+            after[fact_id] = replace(after[fact_id], status="retracted", updated=at)
     return edits(facts, after)
 
 

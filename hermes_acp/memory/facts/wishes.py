@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal
 
 from hermes_acp.memory import words
 from hermes_acp.memory.facts.changes import Amend, Change, Remember, Retract, Supersede
 from hermes_acp.memory.facts.fact import BadFact, Evidence, Fact, Kind
 from hermes_acp.memory.facts.names import chosen
+from hermes_acp.records import record
 
 Action = Literal["remember", "amend", "supersede", "retract"]
 
@@ -23,7 +23,7 @@ NOT_YOURS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Wish:
     """What the agent wants; `fact` is an id, or the end of one, `sources` are what it concludes from.
 

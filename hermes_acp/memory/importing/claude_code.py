@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import cast
+from typing import Literal, cast
 
 import orjson
 
@@ -46,14 +46,21 @@ class Lines:
 
 def _message(session: str, at: float, message_id: str, entry: Json) -> Iterator[Record]:
     content = cast("Json", entry["message"]).get("content")
+    named = entry.get("gitBranch")
+    branch = named if isinstance(named, str) else ""
     if text := text_of(content, "text"):
-        yield Said(session, at, message_id, "user" if entry["type"] == "user" else "agent", text)
+        yield Said(session, at, message_id, _role(entry), text, branch=branch)
     for block in blocks(content):
         match block:
             case {"type": "tool_use", "id": str() as call_id, "name": str() as name}:
-                yield Called(session, at, call_id, name, orjson.dumps(block.get("input") or {}).decode())
+                arguments = orjson.dumps(block.get("input") or {}).decode()
+                yield Called(session, at, call_id, name, arguments, branch)
             case {"type": "tool_result", "tool_use_id": str() as call_id}:
                 failed = block.get("is_error") is True
-                yield Returned(session, at, call_id, text_of(block.get("content"), "text"), failed)
+                yield Returned(session, at, call_id, text_of(block.get("content"), "text"), failed, branch)
             case _:
                 pass
+
+
+def _role(entry: Json) -> Literal["user", "agent"]:
+    return "user" if entry["type"] == "user" else "agent"

@@ -31,6 +31,7 @@ class Lines:
         self._session: str | None = None
         self._at: float | None = None
         self._number = 0
+        self._branch = ""
 
     def take(self, line: bytes) -> Iterator[Record]:
         """What the line says; nothing for entries that are no messages. Raises `BadLine`."""
@@ -42,6 +43,7 @@ class Lines:
         item = cast("Json", payload) if isinstance(payload, dict) else entry
         if entry.get("type") == "session_meta" or ("type" not in entry and "id" in entry):
             self._session = str(item.get("id"))
+            self._branch = _branch(item.get("git"))
         elif entry.get("type") in ("response_item", "message", "function_call", "function_call_output"):
             yield from self._item(item)
 
@@ -54,13 +56,23 @@ class Lines:
                 text = text_of(content, "input_text", "output_text", "text")
                 if text and not text.startswith(SURROUNDINGS):
                     message_id = made_id(session, self._number)
-                    yield Said(session, at, message_id, "user" if role == "user" else "agent", text)
+                    yield Said(
+                        session, at, message_id, "user" if role == "user" else "agent", text, "", self._branch
+                    )
             case {"type": "function_call", "call_id": str() as call_id, "name": str() as name}:
-                yield Called(session, at, call_id, name, str(item.get("arguments") or "{}"))
+                yield Called(session, at, call_id, name, str(item.get("arguments") or "{}"), self._branch)
             case {"type": "function_call_output", "call_id": str() as call_id, "output": output}:
-                yield Returned(session, at, call_id, _output(output))
+                yield Returned(session, at, call_id, _output(output), branch=self._branch)
             case _:
                 pass
+
+
+def _branch(git: object) -> str:
+    match git:
+        case {"branch": str() as name}:
+            return name
+        case _:
+            return ""
 
 
 def _output(output: object) -> str:

@@ -1,4 +1,4 @@
-"""Our own form of conversations: {session, at, role, speaker?, text, id?}, a JSON object a line."""
+"""Our own form of conversations: {session, at, role, speaker?, text, id?, branch?}, a JSON object a line."""
 
 from __future__ import annotations
 
@@ -42,12 +42,13 @@ class Lines:
         at = _at(item.get("at"))
         speaker = _name(item, "speaker") or ""
         role = _role(item.get("role"))
+        branch = _name(item, "branch") or ""
         given = _name(item, "id") or self._made_id(session, at, role, speaker, text)
         if role == "tool":
-            yield Called(session, at, given, speaker or "tool", "{}")
-            yield Returned(session, at, given, text)
+            yield Called(session, at, given, speaker or "tool", "{}", branch)
+            yield Returned(session, at, given, text, branch=branch)
         else:
-            yield Said(session, at, given, role, text, speaker)
+            yield Said(session, at, given, role, text, speaker, branch)
 
     def _made_id(self, *parts: object) -> str:
         """Equal messages of one file are different ones."""

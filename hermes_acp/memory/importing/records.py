@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Literal, TypeAlias, cast
 
 import orjson
 
+from hermes_acp.records import record
+
 Json: TypeAlias = dict[str, object]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Said:
-    """A message. `at` is in seconds since the epoch; `speaker` is empty where only the role is known."""
+    """A message. `at` is in seconds since the epoch; `speaker` is empty where only the role is known.
+
+    `branch` is the branch of the code that its turn worked on, as far as that was noted.
+    """
 
     session: str
     at: float
@@ -22,9 +26,10 @@ class Said:
     role: Literal["user", "agent"]
     text: str
     speaker: str = ""
+    branch: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Called:
     """A call of a tool; `arguments` is JSON text."""
 
@@ -33,9 +38,10 @@ class Called:
     id: str
     name: str
     arguments: str
+    branch: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Returned:
     """The result of the call with this id."""
 
@@ -44,6 +50,7 @@ class Returned:
     id: str
     text: str
     failed: bool = False
+    branch: str = ""
 
 
 Record: TypeAlias = Said | Called | Returned

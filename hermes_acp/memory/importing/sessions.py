@@ -185,11 +185,14 @@ class _Events:
         """The events of a record, each with its turn."""
         if isinstance(record, Said) and record.role == "user":
             yield from self.end()
-            yield self._began(record.id, record)
+            content = (TextBlock(record.text),)
+            yield self._began(
+                TurnStarted(record.id, content, CLIENT, speaker=record.speaker, branch=record.branch)
+            )
             return
         if not self._turn_id:
             # Somebody else had the first word.
-            yield self._began(f"{record.id}-", None)
+            yield self._began(TurnStarted(f"{record.id}-", (), CLIENT, branch=record.branch))
         if isinstance(record, Returned) and record.id not in self._open:
             yield self._noted(_started(Called(record.session, record.at, record.id, "tool", "{}")))
         yield self._noted(_event(record))
@@ -203,13 +206,10 @@ class _Events:
         yield self._turn_id, TurnEnded("end_turn")
         self._turn_id = ""
 
-    def _began(self, message_id: str, said: Said | None) -> tuple[str, Durable]:
+    def _began(self, event: TurnStarted) -> tuple[str, Durable]:
         self._turns += 1
         self._turn_id = f"{CLIENT}{self._turns}"
-        if said is None:
-            return self._turn_id, TurnStarted(message_id, (), CLIENT)
-        content = (TextBlock(said.text),)
-        return self._turn_id, TurnStarted(message_id, content, CLIENT, speaker=said.speaker)
+        return self._turn_id, event
 
     def _noted(self, event: Durable) -> tuple[str, Durable]:
         self._note(event)

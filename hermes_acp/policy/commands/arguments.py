@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from hermes_acp.policy.commands.programs import Option, Program
+from hermes_acp.records import record
 
 _NUMBER = re.compile(r"-[0-9]+")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Given:
     """A word as the program gets it.
 

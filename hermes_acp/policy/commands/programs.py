@@ -6,11 +6,11 @@ import functools
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias, cast, get_args
 
 from hermes_acp.policy.commands.verdict import CHANGES, Kind
+from hermes_acp.records import record
 
 FOLDER = Path(__file__).parent / "programs"
 """The data files; the first of them explains the format."""
@@ -34,7 +34,7 @@ class TableError(Exception):
     """A data file is wrong; `str()` names the entry."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Option:
     """An option: what its value is, None without a value; `attached` values cannot be the next word.
 
@@ -48,7 +48,7 @@ class Option:
     does: Kind | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Words:
     """What the words besides the options are: the first, any number of others, the last."""
 
@@ -67,7 +67,7 @@ class Words:
         return (*head, *others, *tail)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Program:
     """What is known about a program or a sub-command of one; the table explains the members.
 
@@ -95,7 +95,7 @@ class Program:
     rests_on: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Table:
     """All programs.
 

@@ -17,6 +17,7 @@ from typing import cast
 from hermes_acp.policy.commands.verdict import Rest
 from hermes_acp.policy.paths import inside
 from hermes_acp.policy.small_files import read
+from hermes_acp.records import record
 
 FILE_BYTES = 1024 * 1024
 """A larger file is not read, and nothing that rests on it is remembered for the like."""
@@ -36,7 +37,7 @@ _SCRIPT_GROUPS = re.compile(r"[*{]|\brun-[sp]\b|\bnpm-run-all\b")
 _MISSING = b"missing"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Basis:
     """What a command rests on: `names`, a line each, and the `digest` of their contents.
 

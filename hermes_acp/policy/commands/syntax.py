@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from hermes_acp.policy.commands.words import Field, Word, read
+from hermes_acp.records import record
 
 if TYPE_CHECKING:
     from tree_sitter import Node
@@ -30,7 +31,7 @@ Join: TypeAlias = Literal["start", "&&", "||", "|", "other"]
 """What stands between a command and the one before it."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Redirect:
     """A redirection; `target` is None where only descriptors are joined or text is given."""
 
@@ -38,7 +39,7 @@ class Redirect:
     target: Word | None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Call:
     """A simple command: its words, the first of which is the program; no words: only redirections.
 
@@ -55,7 +56,7 @@ class Call:
     depth: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Condition:
     """A condition in brackets: the words in it, each with the operator before it."""
 
@@ -64,7 +65,7 @@ class Condition:
     join: Join = "other"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Obstacle:
     """Something in the command that is not understood, or changes what follows; `why` says what."""
 
@@ -133,7 +134,7 @@ class _TooMuch(Exception):
     pass
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Context:
     depth: int = 0
     join: Join = "start"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
+
+from hermes_acp.records import record
 
 Decision: TypeAlias = Literal["allow", "ask", "deny"]
 
@@ -15,7 +16,7 @@ CHANGES: tuple[Kind, ...] = ("writes", "deletes", "network", "executes", "histor
 """All kinds that need a question."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Place:
     """Where a command runs and what it may look at: real paths; `roots` are those of the workspace.
 
@@ -27,7 +28,7 @@ class Place:
     protected: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Consequence:
     """One thing that a command does, and the paths or hosts concerned, as far as they are known."""
 
@@ -35,7 +36,7 @@ class Consequence:
     targets: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Rest:
     """What decides what a command does, looked for from `cwd`: `how` it is found, by which `names`.
 
@@ -50,7 +51,7 @@ class Rest:
     cwd: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Called:
     """How rules know a simple command.
 
@@ -69,7 +70,7 @@ class Called:
     rests: tuple[Rest, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Part:
     """A simple command of the whole, judged by itself; `reason` is empty for a harmless one."""
 
@@ -80,7 +81,7 @@ class Part:
     called: Called = Called(())
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Judgement:
     """The verdict on a command: `reason` is a sentence for the person, or for the model with `deny`.
 

@@ -11,6 +11,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from hermes_acp.records import record
+
 BRACE_WORDS = 64
 """Words that braces may make of one word; more are not understood."""
 
@@ -26,7 +28,7 @@ EXPANDED = "$"
 """Stands in the text of a `Field` for a variable."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Field:
     """One word that the program may get.
 
@@ -44,7 +46,7 @@ class Field:
     stream: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Word:
     """A word as written and what becomes of it; `problem` says why it is not understood."""
 
@@ -61,7 +63,7 @@ class Word:
         return None if only.pattern or only.home or only.variable or only.stream else only.text
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Char:
     """A character and whether it is quoted; `variable` and `split` as in `Field`."""
 

@@ -7,16 +7,17 @@ becomes of the places is decided by who shows it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from operator import attrgetter
 from typing import Literal, TypeAlias
+
+from hermes_acp.records import record
 
 Kind: TypeAlias = Literal["injection", "smuggling", "terminal"]
 """Words or markers addressed to a model; a text that people do not see, or see as another one; an escape
 sequence that a terminal would obey."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Span:
     """A suspicious place from `start` to before `end`, in code points."""
 

@@ -7,7 +7,8 @@ import functools
 import re
 import unicodedata
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from hermes_acp.records import record
 
 FOREIGN = 0x370
 """Below it are the Latin letters; at it the Greek ones begin."""
@@ -36,7 +37,7 @@ _RANGES = (
 """Where letters with accents and other forms of letters are."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Folded:
     """A text in small plain letters, and where its characters were."""
 

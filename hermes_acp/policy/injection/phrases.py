@@ -6,11 +6,11 @@ import functools
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 from hermes_acp.policy.injection.folding import Folded, others
+from hermes_acp.records import record
 
 FILE = Path(__file__).parents[1] / "patterns" / "phrases.toml"
 """The data; its first lines explain the format."""
@@ -21,7 +21,7 @@ _ANY = r"[a-z0-9]{1,24}+"
 _END = r"(?![a-z0-9])"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Marker:
     """Something that begins with one of `starts`."""
 
@@ -29,7 +29,7 @@ class Marker:
     pattern: re.Pattern[str]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Phrases:
     """The table: what can follow each first word, and what is not made of words."""
 

@@ -15,12 +15,13 @@ from hermes_acp.policy.commands.verdict import Part, Rest
 from hermes_acp.policy.paths import inside
 from hermes_acp.policy.rules.match import Subject
 from hermes_acp.policy.rules.rules import MATCH_CHARS, Lesson, Rule, RuleDraft, code, fits, meaning
+from hermes_acp.records import record
 
 PARTS_OFFERED = 4
 """Parts of a command that one answer can teach; with more, it is remembered by its whole text."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Allowance:
     """What the rules say: allowed by `rules`, or why not.
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import secrets
 import time
-from dataclasses import dataclass
 from typing import Literal, TypeAlias, assert_never
 
 from hermes_acp.events import Choice
 from hermes_acp.policy.effects import EffectKind
+from hermes_acp.records import record
 
 LABEL_CHARS = 60
 """Longer texts are not repeated in the name of a choice."""
@@ -28,7 +28,7 @@ Form: TypeAlias = Literal["exact", "meaning", "pattern"]
 """
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RuleDraft:
     """What a rule would mean, before anybody agreed to it.
 
@@ -53,7 +53,7 @@ class RuleDraft:
     digest: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Lesson:
     """What a lasting answer teaches: what a yes allows from then on, and what a no forbids."""
 
@@ -61,7 +61,7 @@ class Lesson:
     forbidden: RuleDraft
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Origin:
     """Where a rule came from: its project and session, the window that answered, the question.
 
@@ -75,7 +75,7 @@ class Origin:
     file: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Rule:
     """A lasting answer, or one that was written down. Members mean what `RuleDraft` says.
 
@@ -96,7 +96,7 @@ class Rule:
     digest: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Verdict:
     """What happens with an effect, and why.
 

@@ -9,7 +9,6 @@ import functools
 import os
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import cast, get_args
 
@@ -17,6 +16,7 @@ from hermes_acp.policy.effects import EffectKind
 from hermes_acp.policy.paths import inside
 from hermes_acp.policy.rules.rules import Decision, Origin, Rule, Scope, fits
 from hermes_acp.policy.small_files import read
+from hermes_acp.records import record
 
 FILE_BYTES = 256 * 1024
 """A larger file is not read; everything is asked for instead."""
@@ -53,7 +53,7 @@ _EVERYTHING: Mapping[EffectKind, str] = {
 _OPERATORS = frozenset("|&;<>()$`\\\"'*?[]{}~#\n")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Where:
     """Whose rules are looked for: the user's file, the home folder for `~`, the workspace and its project."""
 
@@ -63,7 +63,7 @@ class Where:
     project: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Written:
     """The rules of files, and a sentence about each entry that is wrong."""
 
@@ -173,7 +173,7 @@ def _asking(path: str, name: str, complaint: str, kinds: Mapping[EffectKind, str
         yield Rule(name, "ask", kind, match, "", "everywhere", 0.0, origin, "pattern")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Entry:
     """One entry of a file; `own`: the file is the user's own, which alone may allow."""
 

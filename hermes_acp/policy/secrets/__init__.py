@@ -7,13 +7,14 @@ promise a secret (`assignments`), and at places where secrets stand (`places`). 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+
+from hermes_acp.records import record
 
 MARK = "[redacted: {}]"
 """What takes the place of a secret; it says which kind it was."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Span:
     """A secret from `start` to before `end` (in code points); `kind` is a name such as "github token"."""
 

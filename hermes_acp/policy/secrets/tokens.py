@@ -8,11 +8,11 @@ import functools
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 from hermes_acp.policy.secrets.values import handmade, mixed
+from hermes_acp.records import record
 
 FILE = Path(__file__).parents[1] / "patterns" / "tokens.toml"
 """The data; its first lines explain the format."""
@@ -32,7 +32,7 @@ _UNBROKEN = bytes(
 """Makes the letter a of what such a token is made of, and a blank of all else."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Shape:
     """A kind of token; see the table."""
 
@@ -43,7 +43,7 @@ class Shape:
     check: Callable[[str], bool]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Shapes:
     """The table, by where the search begins."""
 

@@ -156,10 +156,13 @@ class AcpClient:
         """Send the whole conversation so far. Raises `StorageError`."""
         envelopes = await watch.session.load()
         watch.renderer.taken_back = taken_back(envelopes)
-        for envelope in envelopes:
-            self._streams.write(watch.renderer.render(envelope))
+        for start in range(0, len(envelopes), SHOWN_AT_ONCE):
+            part = envelopes[start : start + SHOWN_AT_ONCE]
+            self._streams.write(b"".join(map(watch.renderer.render, part)))
             await self._streams.drain()
-            watch.subscription.seen(envelope)
+            watch.subscription.seen(part[-1])
+            # A long conversation is not read out to one window while all others wait.
+            await asyncio.sleep(0)
 
     async def skip(self, watch: Watch) -> list[Envelope]:
         """Pass over the conversation so far: the calls that run in it. Raises `StorageError`."""

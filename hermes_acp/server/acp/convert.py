@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from hermes_acp.content import AudioBlock, Block, ImageBlock, LinkBlock, ResourceBlock, TextBlock
 from hermes_acp.server.acp import schema
-from hermes_acp.tools.mcp_config import McpServer
+from hermes_acp.tools.mcp.config import McpServer
 
 
 def blocks(content: Sequence[schema.ContentBlock]) -> tuple[Block, ...]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from hermes_acp.events import ExitStatus
 from hermes_acp.policy.effects import Permit, PermitMismatch
+from hermes_acp.records import record
 from hermes_acp.server.acp import schema
 from hermes_acp.server.acp.render import terminal
 from hermes_acp.server.messages import Json
@@ -50,7 +50,7 @@ async def ask(peer: Peer, method: str, params: Json, answer: type[T], timeout: f
         raise EditorError(f"The editor's answer to {method} is not valid.") from error
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ClientFiles:
     """The editor's buffers (`workspace.documents.EditorFiles`)."""
 
@@ -71,7 +71,7 @@ class ClientFiles:
         await ask(self.peer, "fs/write_text_file", params, schema.Empty, FILE_TIMEOUT)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ClientTerminals:
     """Commands in the editor's own terminals (`workspace.execution.base.Execution`)."""
 

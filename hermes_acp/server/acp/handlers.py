@@ -6,8 +6,6 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import TypeVar, cast
 
-from jsonrpcserver import JsonRpcError, Success
-from jsonrpcserver.result import Result
 from pydantic import ValidationError
 
 from hermes_acp import __version__
@@ -21,6 +19,7 @@ from hermes_acp.server import messages
 from hermes_acp.server.acp import convert, schema
 from hermes_acp.server.acp.client import AcpClient, Watch
 from hermes_acp.server.acp.render import Json, config_option, modes
+from hermes_acp.server.dispatch import JsonRpcError, Result, Success
 from hermes_acp.server.rpc import DEFERRED, Call, Deferred, Method
 from hermes_acp.storage.claims import SessionInUse
 from hermes_acp.storage.database import StorageError

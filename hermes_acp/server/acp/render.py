@@ -56,6 +56,7 @@ from hermes_acp.events import (
     TurnStarted,
     UsageUpdated,
 )
+from hermes_acp.records import record
 from hermes_acp.server.messages import Json, encode
 
 OUTPUT_SHOWN = 64 * 1024
@@ -65,6 +66,7 @@ DELTA = (
     b'{"sessionUpdate":"agent_message_chunk","content":{"type":"text","text":%b},"messageId":"%b"}}}\n'
 )
 """The hot path of streaming; ids are our own and need no escaping."""
+BOUNDARIES = (TurnStarted, TurnEnded)
 INTERRUPTED = "*This turn was interrupted: the server stopped before it was finished.*"
 """What a reopened conversation says where a turn broke off."""
 LEARNED = {
@@ -81,7 +83,7 @@ TAKEN_BACK = "*The turn above was taken back: the model does not know of it.*"
 """What it says behind a turn that was taken back, which the protocol cannot remove."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Abilities:
     """What the client can show."""
 
@@ -117,7 +119,7 @@ class Renderer:
         event = envelope.event
         if isinstance(event, TextDelta):
             return self._delta(event)
-        if isinstance(event, TurnStarted | TurnEnded):
+        if isinstance(event, BOUNDARIES):
             self._in_turn = isinstance(event, TurnStarted)
         return b"".join(line(self.session_id, item) for item in self._updates(envelope, label))
 
@@ -157,7 +159,7 @@ class Renderer:
                     "sessionUpdate": "available_commands_update",
                     "availableCommands": [_command(item) for item in event.commands],
                 }
-            case Notice() | MemoryChanged():
+            case Notice() | MemoryChanged(facts=(_, *_)):
                 yield from self._notice(event if isinstance(event, Notice) else _learned(event))
             case SessionEnded() if event.reason and event.client != label:
                 yield from self._notice(Notice("warning", event.reason))

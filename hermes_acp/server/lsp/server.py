@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import cast
 
-from jsonrpcserver import JsonRpcError, Success
-from jsonrpcserver.result import Result
-
 from hermes_acp import __version__
+from hermes_acp.server.dispatch import JsonRpcError, Result, Success
 from hermes_acp.server.messages import Id
 from hermes_acp.server.rpc import Call, Method, Peer
 from hermes_acp.server.streams import Streams

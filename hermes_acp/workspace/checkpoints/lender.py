@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
+from hermes_acp.records import record
 from hermes_acp.workspace.git import GitError, Repository
 
 LIST_SECONDS = 20.0
@@ -16,7 +16,7 @@ LIST_SECONDS = 20.0
 _GITLINK = b"160000"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Lent:
     """What holds for a tree: where its objects and its index are, and which files git ignores there.
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 
+from hermes_acp.records import record
 from hermes_acp.workspace.checkpoints.records import Checkpoint, Difference, LeftOut, Span
 from hermes_acp.workspace.checkpoints.scan import covers
 from hermes_acp.workspace.checkpoints.store import Store
@@ -24,7 +24,7 @@ _LARGE = "it was changed since, and it is too large to be merged"
 _UNKNOWN = "it is not in the checkpoint of what is there now ({}), so what is in it could be lost"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Mix:
     """Three contents of which one is to be made."""
 
@@ -34,7 +34,7 @@ class Mix:
     mode: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Step:
     """One file to be brought from `before`, which is on the disk, to `after`; never the same."""
 
@@ -44,7 +44,7 @@ class Step:
     merged: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Plan:
     """All that a restore would do. With conflicts it must not be done."""
 

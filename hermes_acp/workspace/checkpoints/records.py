@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal, TypeAlias
 
 from pydantic import TypeAdapter
 
+from hermes_acp.records import record
 from hermes_acp.workspace.locations import printable
 from hermes_acp.workspace.merging import Conflict
 from hermes_acp.workspace.places import Name, Version
@@ -31,7 +32,7 @@ REASONS: dict[Reason, str] = {
 """What each reason means to a reader."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Limits:
     """What is recorded and how long it is kept."""
 
@@ -50,7 +51,7 @@ class Limits:
     """The oldest quarter of all checkpoints goes when the repository is larger."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LeftOut:
     """Something that a checkpoint does not hold, relative to the root; a folder ends with a slash."""
 
@@ -62,7 +63,7 @@ class LeftOut:
         return f"{printable(self.path)}: {REASONS[self.reason]}"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Beside:
     """What was seen of a tree and has no place in a tree of git."""
 
@@ -75,7 +76,7 @@ class Beside:
     """The permission bits of the files that have others."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Checkpoint:
     """The files of one tree at one time.
 
@@ -98,7 +99,7 @@ class Checkpoint:
         return self.beside.left_out
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Difference:
     """One path that differs between two trees; None where there is no file."""
 
@@ -110,7 +111,7 @@ class Difference:
 ChangeKind: TypeAlias = Literal["added", "deleted", "modified", "retyped"]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class FileChange:
     """One file that differs between two checkpoints.
 
@@ -125,7 +126,7 @@ class FileChange:
     patch: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Span:
     """What happened in a tree between two checkpoints: one turn, for example."""
 
@@ -136,7 +137,7 @@ class Span:
 Outcome: TypeAlias = Literal["created", "replaced", "deleted", "merged"]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RestoredFile:
     """What a restore did to one file; `merged` kept what was changed in it since."""
 
@@ -144,7 +145,7 @@ class RestoredFile:
     outcome: Outcome
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Restored:
     """How a restore ended. With conflicts nothing was written, and `after` is `before`.
 
@@ -159,7 +160,7 @@ class Restored:
     after: Checkpoint
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Note:
     """What is written into the commit of a checkpoint."""
 
@@ -171,7 +172,7 @@ class Note:
 NOTES = TypeAdapter(Note)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class State:
     """What is remembered of a tree between two checkpoints.
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
+from hermes_acp.records import record
 from hermes_acp.workspace.checkpoints.merge import Plan, Step, empty_folders
 from hermes_acp.workspace.checkpoints.records import (
     Checkpoint,
@@ -29,7 +29,7 @@ NAMED = 5
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Request:
     """What shall be restored, from what is there now, and how the checkpoint after it is called."""
 

@@ -8,10 +8,10 @@ import re
 import stat
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal, TypeAlias
 
+from hermes_acp.records import record
 from hermes_acp.workspace.checkpoints.lender import LIST_SECONDS, Lent
 from hermes_acp.workspace.checkpoints.records import LeftOut, Limits, Reason
 from hermes_acp.workspace.checkpoints.store import Store
@@ -39,7 +39,7 @@ _ALL_NEW = "**/"
 """Stands for all that is new."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Listing:
     """What git sees in a tree that its index does not: changed or missing files, new ones, folders.
 
@@ -52,7 +52,7 @@ class Listing:
     folders: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Selection:
     """What goes into the index, in this order, and the permission bits of what is there.
 
@@ -125,7 +125,7 @@ def _pattern(folder: str) -> str:
 _Found: TypeAlias = Literal["file", "link", "gone", "large", "special", "unreadable", "repository"]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Look:
     """What is at a path now."""
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from hermes_acp.events import ExitStatus
 from hermes_acp.policy.effects import Permit
+from hermes_acp.records import record
 from hermes_acp.workspace.execution.shell_state import ShellState
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class WindowSize:
     """The size of a terminal, in characters."""
 
@@ -20,7 +20,7 @@ class WindowSize:
     rows: int = 24
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Launch:
     """A shell command to start in `cwd` (absolute).
 
@@ -42,7 +42,7 @@ class Launch:
         return () if self.shell is None else self.shell.altered(self.command)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Output:
     """What a command has printed so far: the tail of it, and how many characters were dropped.
 

@@ -8,8 +8,8 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from hermes_acp.records import record
 from hermes_acp.workspace.execution import shell_report, shell_script
 from hermes_acp.workspace.execution.base import Launch
 from hermes_acp.workspace.execution.shell_report import Report
@@ -22,7 +22,7 @@ WITHOUT_FILES = ("--norc", "--noprofile")
 """Without them, some builds of bash read ~/.bashrc for whoever came over ssh."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Shell:
     """A shell; `new` is what one without any environment reports, None when this is no bash that can."""
 

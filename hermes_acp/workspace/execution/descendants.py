@@ -11,8 +11,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
+
+from hermes_acp.records import record
 
 MARK = "HERMES_EDITOR_COMMAND"
 """Environment variable that every process of a command inherits; its value names the command."""
@@ -33,7 +34,7 @@ PS_TIMEOUT = 5.0
 """Seconds for `ps`, which is asked where there is no /proc."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Tree:
     """A command: `pid` is its shell, leader of session and group; `mark` the value of `MARK`.
 
@@ -46,7 +47,7 @@ class Tree:
     init: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Entry:
     """A living process; `session` and `started` (in ticks) are 0 where the system does not tell."""
 

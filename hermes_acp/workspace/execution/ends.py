@@ -7,13 +7,13 @@ import os
 import struct
 import subprocess
 import termios
-from dataclasses import dataclass
 
+from hermes_acp.records import record
 from hermes_acp.workspace.execution.base import Launch, WindowSize
 from hermes_acp.workspace.execution.prompts import channel
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Ends:
     """Both ends of what a command reads and writes; the command's are closed once it runs."""
 

@@ -6,14 +6,18 @@ import asyncio
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 from hermes_acp.policy.effects import Permit
 from hermes_acp.policy.sandbox import confinable
 from hermes_acp.workspace.execution.base import Execution, ExecutionError, Launch
-from hermes_acp.workspace.execution.machine import Machine
-from hermes_acp.workspace.execution.process import Child, LocalProcess
-from hermes_acp.workspace.execution.sandbox.sandbox import Backend, working
+
+if TYPE_CHECKING:
+    from hermes_acp.workspace.execution.machine import Machine
+    from hermes_acp.workspace.execution.process import Child, LocalProcess
+    from hermes_acp.workspace.execution.sandbox.sandbox import Backend
 
 WORKERS = 4
 """Threads that start and end commands: our own, so that a busy pool cannot delay a cancel."""
@@ -38,6 +42,13 @@ NON_INTERACTIVE: Mapping[str, str] = {
 CLOSING = "The command was not started: the server is shutting down."
 
 
+def _working() -> Backend | None:
+    """The sandbox that works here. Blocks."""
+    # Its modules are needed by the first command, not by the first session.
+    sandbox = import_module("hermes_acp.workspace.execution.sandbox.sandbox")
+    return cast("Backend | None", sandbox.working())
+
+
 class LocalExecution:
     """Runs commands of all sessions, with the environment `env` or another one; belongs to one event loop.
 
@@ -51,7 +62,7 @@ class LocalExecution:
         logs: Path | None = None,
         *,
         quiet: float = PROMPT_QUIET,
-        backend: Callable[[], Backend | None] = working,
+        backend: Callable[[], Backend | None] = _working,
     ) -> None:
         self._env = {**env, **NON_INTERACTIVE}
         self._logs = logs
@@ -61,7 +72,7 @@ class LocalExecution:
         self._preparing = threading.Lock()
         self._machine: Machine | None = None
         self._running: set[LocalProcess] = set()
-        self._abandoned: set[asyncio.Future[Child] | asyncio.Future[None]] = set()
+        self._abandoned: set[asyncio.Future[tuple[Machine, Child]] | asyncio.Future[None]] = set()
         self._closed = False
 
     def within(self, env: Mapping[str, str]) -> Execution:
@@ -79,7 +90,7 @@ class LocalExecution:
             raise ExecutionError(CLOSING)
         starting = asyncio.get_running_loop().run_in_executor(self._workers, self._spawn, permit, launch, env)
         try:
-            child = await asyncio.shield(starting)
+            machine, child = await asyncio.shield(starting)
         except asyncio.CancelledError:
             self._abandoned.add(starting)
             starting.add_done_callback(self._started_in_vain)
@@ -87,7 +98,7 @@ class LocalExecution:
         if self._closed:
             await asyncio.to_thread(self._discard, child)
             raise ExecutionError(CLOSING)
-        process = LocalProcess(child, self._workers, self._ended)
+        process = machine.attend(child, self._ended)
         self._running.add(process)
         return process
 
@@ -119,10 +130,11 @@ class LocalExecution:
         if self._machine is not None:
             self._machine.guard.remove(process.tree)
 
-    def _started_in_vain(self, starting: asyncio.Future[Child]) -> None:
+    def _started_in_vain(self, starting: asyncio.Future[tuple[Machine, Child]]) -> None:
         self._abandoned.discard(starting)
         if starting.exception() is None:
-            ending = starting.get_loop().run_in_executor(self._workers, self._discard, starting.result())
+            _, child = starting.result()
+            ending = starting.get_loop().run_in_executor(self._workers, self._discard, child)
             self._abandoned.add(ending)
             ending.add_done_callback(self._abandoned.discard)
 
@@ -131,13 +143,15 @@ class LocalExecution:
         if self._machine is not None:
             self._machine.guard.remove(child.tree)
 
-    def _spawn(self, permit: Permit, launch: Launch, env: Mapping[str, str]) -> Child:
+    def _spawn(self, permit: Permit, launch: Launch, env: Mapping[str, str]) -> tuple[Machine, Child]:
         with self._preparing:
             if self._machine is None:
-                self._machine = Machine.begin(
-                    self._env, self._logs, self._quiet, self._workers, self._backend
-                )
-        return self._machine.spawn(launch, env, permit.confinement)
+                # No session has to wait for what only commands need.
+                module = import_module("hermes_acp.workspace.execution.machine")
+                begun = module.Machine.begin(self._env, self._logs, self._quiet, self._workers, self._backend)
+                self._machine = cast("Machine", begun)
+            machine = self._machine
+        return machine, machine.spawn(launch, env, permit.confinement)
 
 
 class _Surrounded:

@@ -12,18 +12,19 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from hermes_acp.policy.sandbox import Confinement
 from hermes_acp.policy.secrets.lines import of_environment
+from hermes_acp.records import record
 from hermes_acp.workspace.execution import bash
 from hermes_acp.workspace.execution.base import ExecutionError, Launch
 from hermes_acp.workspace.execution.descendants import MARK, Tree
 from hermes_acp.workspace.execution.ends import Ends, open_ends
 from hermes_acp.workspace.execution.guard import Guard
 from hermes_acp.workspace.execution.log import SUFFIX, CommandLog
-from hermes_acp.workspace.execution.process import Child
+from hermes_acp.workspace.execution.process import Child, LocalProcess
 from hermes_acp.workspace.execution.report_pipe import ReportPipe
 from hermes_acp.workspace.execution.reporting import Reporting
 from hermes_acp.workspace.execution.sandbox.sandbox import Backend, Cell, Opening, Sandbox
@@ -42,7 +43,7 @@ INFO_BYTES = 4096
 _CHILD = re.compile(rb'"child-pid":\s*(\d+)')
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Machine:
     """A guard, a shell, and a private folder that lasts as long; `logs` are kept longer."""
 
@@ -76,6 +77,10 @@ class Machine:
         """End the guard and remove the folder."""
         self.guard.close()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def attend(self, child: Child, ended: Callable[[LocalProcess], None]) -> LocalProcess:
+        """A command that was started: the workers read it, and `ended` is told of its end."""
+        return LocalProcess(child, self.workers, ended)
 
     def spawn(self, launch: Launch, env: Mapping[str, str], confinement: Confinement | None = None) -> Child:
         """Start a command whose new shell would see `env`, in the sandbox or not. Raises `ExecutionError`."""
@@ -119,7 +124,7 @@ class Machine:
         return Child(launch, shell, Tree(shell.pid, mark, init), ends, log, self.quiet, reporting, cell)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Start:
     """What a process is started from."""
 

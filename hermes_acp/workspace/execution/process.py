@@ -17,10 +17,10 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass
 
 from hermes_acp.events import ExitStatus
 from hermes_acp.policy.effects import Permit, PermitMismatch
+from hermes_acp.records import record
 from hermes_acp.workspace.execution.base import ExecutionError, Launch, Output, ShellLost, typed
 from hermes_acp.workspace.execution.descendants import Tree, end_group, end_tree, group_lives, inside_lives
 from hermes_acp.workspace.execution.ends import Ends
@@ -52,7 +52,7 @@ REAP_TIMEOUT = 1.0
 """Seconds that `kill` waits for the end to be noticed; longer only takes a broken kernel."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Child:
     """A shell that was just started, and what connects us with it."""
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from hermes_acp.records import record
 from hermes_acp.workspace.execution.base import ShellLost
 from hermes_acp.workspace.execution.report_pipe import ReportPipe
 from hermes_acp.workspace.execution.shell_report import Report, Unreadable, read
 from hermes_acp.workspace.execution.shell_state import ShellState
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Reporting:
     """One shell's report; `new` is a new shell without any environment, which is `env`."""
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
+from hermes_acp.records import record
 from hermes_acp.workspace.execution.shell_script import END, OURS, STARTUP
 from hermes_acp.workspace.execution.shell_state import Functions, ShellState
 
@@ -56,7 +56,7 @@ class Unreadable(Exception):
     """A report that is not complete, or not understood; `str()` says what of it."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Report:
     """A shell as it describes itself, in whole; `options` are all of them."""
 

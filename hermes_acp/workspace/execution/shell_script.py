@@ -11,8 +11,8 @@ the shell by a file of the project.
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
 
+from hermes_acp.records import record
 from hermes_acp.workspace.execution.shell_state import ShellState
 
 OURS = "HERMES_EDITOR_"
@@ -36,7 +36,7 @@ _TOO_EARLY = ("set -o noexec", "set -o onecmd")
 """Options with which a shell would run nothing, or only its first line."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Around:
     """What surrounds one command: a terminal to take, a descriptor to source, a pipe to report to."""
 

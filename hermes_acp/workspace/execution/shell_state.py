@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from types import MappingProxyType
+
+from hermes_acp.records import record
 
 NAMES_TOLD = 12
 """Names of one kind that are told to the model; a script that is sourced may define hundreds."""
@@ -21,7 +23,7 @@ PREVIOUS = "OLDPWD"
 _WORD = re.compile(r"[^\s;&|<>()\"'`$={}\\]+")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Functions:
     """The functions of a shell: `text` defines them all; `exported` ones reach child shells too."""
 
@@ -30,7 +32,7 @@ class Functions:
     exported: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ShellState:
     """A shell between two commands, as the difference to the shell that a session begins with.
 

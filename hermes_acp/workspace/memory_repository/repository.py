@@ -25,16 +25,14 @@ from hermes_acp.storage.errors import StorageError
 from hermes_acp.storage.fact_commits import FactCommit, FactVersion, LogEntry, RepositoryError
 from hermes_acp.workspace.git import GitError, Repository
 from hermes_acp.workspace.memory_repository import stream as streams
+from hermes_acp.workspace.memory_repository.checkouts import GIT_SECONDS, Checkouts
 from hermes_acp.workspace.memory_repository.stream import HEADS, Stream
-from hermes_acp.workspace.memory_repository.trees import Trees
 
 T = TypeVar("T")
 
 LOCK_SECONDS = 30.0
 """How long another process may be writing."""
 POLL = 0.01
-GIT_SECONDS = 120.0
-"""How long one command of git may take."""
 ATTEMPTS = 5
 """Times that changes are put on top of what others have committed by hand in the meantime."""
 BRANCHES = 4
@@ -94,11 +92,12 @@ class MemoryRepository:
     def __init__(self, folder: Path, env: Mapping[str, str]) -> None:
         self.folder = folder
         self.bare = folder / "memory.git"
-        self._trees = Trees(self.bare, folder / "memory")
+        self._checkouts = Checkouts(self.bare, folder / "memory")
         self._env = env
         self._alone = asyncio.Lock()
         self._lock = -1
         self._git: Repository | None = None
+        self._behind: set[str] = set()
 
     @asynccontextmanager
     async def locked(self) -> AsyncGenerator[bool, None]:
@@ -197,6 +196,8 @@ class MemoryRepository:
             draft = await self._make()
             await asyncio.to_thread(draft.rename, self.bare)
             await asyncio.to_thread(files.sync, self.folder)
+        elif crashed or self._behind:
+            await self._repair(crashed=crashed)
 
     def _clear(self) -> None:
         """Remove what a crash has left: locks of git, half a pack, a repository that was being made."""
@@ -222,7 +223,7 @@ class MemoryRepository:
         old, new = self.bare.with_name("memory.git.old"), self.bare.with_name("memory.git.new")
         files.sync(draft)
         draft.rename(new)
-        self._trees.remove_all()
+        self._checkouts.remove_all()
         self.bare.rename(old)
         new.rename(self.bare)
         files.sync(self.folder)
@@ -273,25 +274,38 @@ class MemoryRepository:
         return complaint if status else ""
 
     async def _show(self, stream: Stream) -> None:
-        """Bring the worktrees up to date; files that somebody has changed there stay as they are."""
+        """Bring the worktrees up to date; what somebody has written there is not lost."""
+        assert self._git is not None
         gone = set(stream.gone)
         for branch in stream.touched:
-            try:
+            with self._only_shown(branch):
                 if branch in gone:
-                    await asyncio.to_thread(self._trees.remove, branch)
+                    await asyncio.to_thread(self._checkouts.remove, branch)
                 else:
-                    await asyncio.to_thread(self._trees.make, branch)
-                    await self._check_out(branch)
-            except (OSError, GitError) as error:
-                logger.warning("the folder of %s in %s is not up to date: %s", branch, self.folder, error)
+                    await self._checkouts.show(self._git, branch)
 
-    async def _check_out(self, branch: str) -> None:
+    async def _repair(self, *, crashed: bool) -> None:
+        """Bring worktrees up to date that are behind: those of which we know it, after a crash any."""
         assert self._git is not None
-        variables = {
-            "GIT_DIR": str(self._trees.git_folder_of(branch)),
-            "GIT_WORK_TREE": str(self._trees.folder_of(branch)),
-        }
-        await self._git.tell("read-tree", "-m", "-u", "HEAD", variables=variables, seconds=GIT_SECONDS)
+        tips = await self._read(lambda objects: objects.tips(self.bare))
+        shown = await asyncio.to_thread(self._checkouts.shown) if crashed else []
+        self._behind &= tips.keys()
+        for branch in sorted({*shown, *(tips if crashed else self._behind)}):
+            with self._only_shown(branch):
+                if branch in tips:
+                    await self._checkouts.repair(self._git, branch)
+                else:
+                    await asyncio.to_thread(self._checkouts.remove, branch)
+
+    @contextmanager
+    def _only_shown(self, branch: str) -> Generator[None, None, None]:
+        """A folder to look at is no reason to fail; it is tried again the next time."""
+        try:
+            yield
+            self._behind.discard(branch)
+        except (OSError, GitError) as error:
+            self._behind.add(branch)
+            logger.warning("the folder of %s in %s is not up to date: %s", branch, self.folder, error)
 
     async def _read(self, read: Callable[[_Objects], T]) -> T:
         def work() -> T:

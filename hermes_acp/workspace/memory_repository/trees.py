@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 _COMMON = "../..\n"
+_HEAD = "ref: refs/heads/"
 
 
 class Trees:
@@ -23,6 +24,11 @@ class Trees:
         """What git keeps of the worktree: its HEAD and its index."""
         return self._bare / "worktrees" / branch.replace("/", "-")
 
+    def branches(self) -> list[str]:
+        """The branches that have worktrees, also those that are gone."""
+        heads = (path.read_text("utf-8") for path in self._bare.glob("worktrees/*/HEAD"))
+        return [head.strip().removeprefix(_HEAD) for head in heads if head.startswith(_HEAD)]
+
     def make(self, branch: str) -> None:
         """Have a worktree for a branch, also after somebody removed or moved a part of it."""
         own, tree = self.git_folder_of(branch), self.folder_of(branch)
@@ -31,7 +37,7 @@ class Trees:
             shutil.rmtree(own, ignore_errors=True)
         own.mkdir(mode=0o700, parents=True, exist_ok=True)
         tree.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _write(own / "HEAD", f"ref: refs/heads/{branch}\n")
+        _write(own / "HEAD", f"{_HEAD}{branch}\n")
         _write(own / "commondir", _COMMON)
         _write(own / "gitdir", f"{tree / '.git'}\n")
         _write(tree / ".git", f"gitdir: {own}\n")

@@ -8,9 +8,9 @@ import shutil
 import stat
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
+from hermes_acp.records import record
 from hermes_acp.workspace.worktrees.trees import LONG_SECONDS, Tree, joined, split
 
 NAME = ".worktreeinclude"
@@ -23,7 +23,7 @@ INCLUDED_BYTES = 1024 * 1024 * 1024
 PIECE = 1024 * 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Included:
     """How many files were copied and how many bytes, and what else there is to say."""
 

@@ -9,10 +9,10 @@ import shutil
 import tempfile
 from collections.abc import AsyncGenerator, Coroutine, Generator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
 
+from hermes_acp.records import record
 from hermes_acp.storage.errors import StorageError
 from hermes_acp.workspace.git import GitError, Repository
 from hermes_acp.workspace.locations import printable
@@ -78,7 +78,7 @@ def explained(what: str) -> Generator[None]:
         raise WorktreeError(f"{what}: {error.strerror}{where}.") from error
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Place:
     """Where worktrees come from and where they go.
 
@@ -160,7 +160,7 @@ async def open_tree(folder: str, env: Mapping[str, str]) -> Tree:
 # --- recording what is there ---------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Bench:
     """A temporary folder with an index, and objects that nobody else sees unless `keep` was asked."""
 
@@ -173,7 +173,7 @@ class Bench:
         return Path(self.variables["GIT_INDEX_FILE"])
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Snapshot:
     """What is in a working tree: a tree object, and the paths that could not be part of it.
 

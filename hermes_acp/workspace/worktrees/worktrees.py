@@ -7,9 +7,10 @@ import re
 import unicodedata
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
+from hermes_acp.records import record
 from hermes_acp.workspace.git import Repository
 from hermes_acp.workspace.locations import printable
 from hermes_acp.workspace.worktrees.folders import registering, remove, reserve
@@ -47,7 +48,7 @@ REASON_CHARS = 200
 """Longer reasons of a lock are cut."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Worktree:
     """A linked worktree of ours at the real `path`.
 
@@ -93,7 +94,7 @@ class Worktree:
         return self.base != self.began
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Created:
     """A new worktree, and sentences for the user about what it does not have."""
 
@@ -325,8 +326,8 @@ def _line(text: str) -> str:
 
 def _records(listing: bytes) -> Iterator[dict[str, str]]:
     """What `git worktree list --porcelain -z` says of each worktree."""
-    for record in listing.decode("utf-8", "surrogateescape").split("\0\0"):
-        fields = (line.partition(" ") for line in record.split("\0") if line)
+    for entry in listing.decode("utf-8", "surrogateescape").split("\0\0"):
+        fields = (line.partition(" ") for line in entry.split("\0") if line)
         values = {name: value for name, _, value in fields}
         if "worktree" in values and "HEAD" in values:
             yield values

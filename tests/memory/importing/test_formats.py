@@ -122,6 +122,16 @@ def test_messages_calls_and_results_of_claude_code_are_read() -> None:
     ]
 
 
+def test_the_branch_of_a_conversation_is_read_from_each_format() -> None:
+    [own] = records("jsonl", line(branch="feature/x"))
+    [claude] = records("claude-code", entry("user", "fix it", gitBranch="feature/x"))
+    meta = {**META, "payload": {"id": "s", "git": {"branch": "feature/x"}}}
+    [codex] = records("codex", meta, item(type="message", role="user", content="fix it"))
+    assert own.branch == claude.branch == codex.branch == "feature/x"
+    [strange] = records("claude-code", entry("user", "fix it", gitBranch=["no"]))
+    assert strange.branch == ""
+
+
 def test_a_message_of_claude_code_without_its_session_is_bad() -> None:
     bad = entry("user", "x", sessionId=None)
     assert read(encoded([bad]), "claude-code").skipped == [

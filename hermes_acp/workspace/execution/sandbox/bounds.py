@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from hermes_acp.policy.paths import inside
 from hermes_acp.policy.sandbox import SECRETS_AT_HOME, SECRETS_OF_THE_SYSTEM, Confinement
+from hermes_acp.records import record
 from hermes_acp.workspace.execution.sandbox.repository import GitData
 from hermes_acp.workspace.execution.sandbox.tree import Found
 
@@ -18,15 +17,8 @@ Access: TypeAlias = Literal["hidden", "writable", "read_only"]
 
 ORDER: tuple[Access, ...] = ("hidden", "writable", "read_only")
 
-SOCKETS = Path("/proc/net/unix")
-SOCKETS_SEEN = 512
-"""Unix sockets of other programs that are hidden one by one."""
 
-REPLACED = ("/dev", "/proc", "/run", "/tmp", "/var/run", "/var/tmp")
-"""Folders that a sandbox has of its own."""
-
-
-@dataclass(frozen=True, slots=True)
+@record
 class Bounds:
     """`access` by real path, the outer before the inner; all else can be read."""
 
@@ -39,9 +31,13 @@ class Bounds:
 
 
 def bounds(
-    confinement: Confinement, git: Iterable[GitData], found: Iterable[Found], env: Mapping[str, str]
+    confinement: Confinement,
+    git: Iterable[GitData],
+    found: Iterable[Found],
+    env: Mapping[str, str],
+    others: Iterable[str] = (),
 ) -> Bounds:
-    """Put together what was found; `env` names the home folder."""
+    """Put together what was found; `env` names the home folder, `others` is where other programs listen."""
     git, found = tuple(git), tuple(found)
     access: dict[str, Access] = {}
     home = env.get("HOME", "")
@@ -49,7 +45,7 @@ def bounds(
         *confinement.hidden,
         *(os.path.realpath(Path(home, name)) for name in SECRETS_AT_HOME if home),
         *map(os.path.realpath, SECRETS_OF_THE_SYSTEM),
-        *_sockets(confinement.roots),
+        *others,
         *(path for item in found for name in item.secret for path in (name, os.path.realpath(name))),
     )
     owned = {path for item in git for path in item.writable}
@@ -62,6 +58,8 @@ def bounds(
     for kind, paths in wanted:
         # A link cannot be covered: only what it leads to could.
         access.update((path, kind) for path in paths if os.path.lexists(path) and not os.path.islink(path))  # noqa: PTH114
+    for path in [path for path, kind in access.items() if kind == "read_only"]:
+        access.update(dict.fromkeys(_around(path, access), "writable"))
     ordered = sorted(access.items(), key=lambda item: (item[0].count("/"), ORDER.index(item[1]), item[0]))
     return Bounds(tuple(ordered), confinement.network)
 
@@ -70,13 +68,15 @@ def _plain(holder: str) -> str:
     return holder.rstrip("/")
 
 
-def _sockets(roots: tuple[str, ...]) -> list[str]:
-    """Sockets that other programs listen at: to connect is not to write, so no read-only mount forbids it."""
-    try:
-        lines = SOCKETS.read_text("utf-8", "replace").splitlines()[1:]
-    except OSError:
-        return []
-    paths = {words[7] for line in lines if len(words := line.split(None, 7)) > 7 and words[7].startswith("/")}
-    # What is in the workspace is the workspace's.
-    outside = (path for path in paths if not inside(path, (*REPLACED, *roots)))
-    return [os.path.realpath(path) for path in sorted(outside)[:SOCKETS_SEEN]]
+def _around(path: str, access: Mapping[str, Access]) -> list[str]:
+    """The folders from a read-only path up to what can be changed.
+
+    Each gets a mount of its own, because only what is one cannot be renamed: else another folder with another
+    file could be put where the protected one was.
+    """
+    folders: list[str] = []
+    for folder in map(str, Path(path).parents):
+        if folder in access:
+            return folders if access[folder] == "writable" else []
+        folders.append(folder)
+    return []

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from stat import S_ISDIR
 
+from hermes_acp.records import record
 from hermes_acp.workspace.execution.sandbox.bounds import Bounds
 
 PROGRAMS = ("/usr/bin/bwrap", "/usr/local/bin/bwrap", "/bin/bwrap", "/run/current-system/sw/bin/bwrap")
@@ -31,7 +31,7 @@ KEPT_OF_RUN = (
 OWN_TEMPORARY = ("/tmp", "/var/tmp")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Places:
     """Paths of ours: for temporary files, of a file that cannot be read, of the launcher and the report."""
 
@@ -41,7 +41,7 @@ class Places:
     report: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Bubblewrap:
     """A bubblewrap that works here with these options."""
 
@@ -54,28 +54,34 @@ class Bubblewrap:
         words += ["--unshare-cgroup-try", "--cap-drop", "ALL"]
         words += [] if bounds.network else ["--unshare-net"]
         words += [] if info is None else ["--info-fd", str(info)]
-        words += ["--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc"]
-        words += _run()
-        for folder in OWN_TEMPORARY:
-            if Path(folder).is_dir() and not Path(folder).is_symlink():
-                words += ["--bind", places.temporary, folder]
-        closed: list[str] = []
-        for path, access in bounds.access:
-            if access == "hidden":
-                words += _hidden(path, places.nothing, closed)
-            else:
-                words += ["--bind" if access == "writable" else "--ro-bind", path, path]
-        for path in closed:
-            words += ["--remount-ro", path]
-        words += ["--ro-bind", places.launcher, LAUNCHER]
-        if places.report:
-            words += ["--bind", places.report, REPORT]
-        return [*words, "--chdir", cwd, "--"]
+        # Root may write settings of the kernel there without any capability.
+        words += ["--ro-bind", "/", "/", "--proc", "/proc", "--remount-ro", "/proc"]
+        words += mounts(bounds, places)
+        return [*words, "--ro-bind", places.launcher, LAUNCHER, "--chdir", cwd, "--"]
+
+
+def mounts(bounds: Bounds, places: Places) -> list[str]:
+    """What is mounted over a disk that is read-only otherwise; the launcher understands it as well."""
+    words = ["--dev", "/dev", *_run()]
+    for folder in OWN_TEMPORARY:
+        if Path(folder).is_dir() and not Path(folder).is_symlink():
+            words += ["--bind", places.temporary, folder]
+    closed: list[str] = []
+    for path, access in bounds.access:
+        if access == "hidden":
+            words += _hidden(path, places.nothing, closed)
+        else:
+            words += ["--bind" if access == "writable" else "--ro-bind", path, path]
+    for path in closed:
+        words += ["--remount-ro", path]
+    if places.report:
+        words += ["--bind", places.report, REPORT]
+    return words
 
 
 def writable(bounds: Bounds) -> tuple[str, ...]:
     """All that can be changed in the sandbox."""
-    return (*OWN_TEMPORARY, "/dev", "/proc", *bounds.paths("writable"))
+    return (*OWN_TEMPORARY, "/dev", *bounds.paths("writable"))
 
 
 def find(paths: Sequence[str] = PROGRAMS) -> str | None:

@@ -28,13 +28,15 @@ class GitData:
     """Absolute paths. `writable` are folders; `read_only` exist; `holders` must stay empty while they do not.
 
     A holder is a file or, where it ends with a slash, a folder. `forbidden` are files that nobody has a
-    use for, and that would lead git to a configuration of somebody else's choice.
+    use for, and that would lead git to a configuration of somebody else's choice. `missing` is what the
+    configuration names.
     """
 
     writable: list[str] = field(default_factory=list[str])
     read_only: list[str] = field(default_factory=list[str])
     holders: list[str] = field(default_factory=list[str])
     forbidden: list[str] = field(default_factory=list[str])
+    missing: list[str] = field(default_factory=list[str])
 
 
 def git_data(root: str) -> GitData:
@@ -75,12 +77,17 @@ def _add(data: GitData, common: Path, tree: str) -> None:
     if not (common / "HEAD").is_file():
         return
     data.writable.append(str(common))
-    data.forbidden.append(str(common / "commondir"))
-    for git in (common, *_modules(common)):
+    modules = _modules(common)
+    if len(modules) == MODULES:
+        # There may be more, which nobody looked at.
+        data.read_only.append(str(common / "modules"))
+    for git in (common, *modules):
+        data.forbidden.append(str(git / "commondir"))
         _guard(data, git, "config", "config.worktree", "hooks/", "info/attributes")
         for match in _FILES.finditer(_text(git / "config")):
             named = os.path.realpath(Path(tree, match[1])), os.path.realpath(git / match[1])
-            data.read_only.extend(path for path in named if os.path.lexists(path))
+            for path in named:
+                (data.read_only if os.path.lexists(path) else data.missing).append(path)
     # Those of others; the own one lies below and is opened again.
     if (common / "worktrees").is_dir():
         data.read_only.append(str(common / "worktrees"))
@@ -107,7 +114,8 @@ def _modules(common: Path) -> list[Path]:
     waiting = [(common / "modules", 0)]
     while waiting and len(found) < MODULES:
         folder, depth = waiting.pop()
-        if (folder / "HEAD").is_file():
+        # A command may remove `HEAD`, but never what is guarded.
+        if (folder / "HEAD").is_file() or (folder / "config").is_file():
             found.append(folder)
             waiting.append((folder / "modules", depth))
         elif depth < MODULE_DEPTH:

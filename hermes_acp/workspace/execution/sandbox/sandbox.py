@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hermes_acp.policy.sandbox import Confinement
+from hermes_acp.records import record
 from hermes_acp.workspace.execution.base import ExecutionError
-from hermes_acp.workspace.execution.sandbox import bubblewrap, landlock, trespass
+from hermes_acp.workspace.execution.sandbox import bubblewrap, landlock, others, trespass
 from hermes_acp.workspace.execution.sandbox.bounds import Bounds, bounds
 from hermes_acp.workspace.execution.sandbox.bubblewrap import VARIANTS, Bubblewrap, Places
 from hermes_acp.workspace.execution.sandbox.holders import Holders
@@ -43,12 +44,12 @@ PYTHON = (_interpreter(), "-I", "-S")
 """Isolated, and without all that takes time at the start."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Backend:
     """What confines commands here.
 
-    `bubblewrap` is None where Landlock alone does it; `layered` tells whether Landlock is applied inside as
-    well, which keeps commands from pipes (FIFOs) of others.
+    `bubblewrap` is None where the launcher makes the mounts itself; `layered` tells whether Landlock is
+    applied inside as well, which keeps commands from all pipes (FIFOs) of others.
     """
 
     bubblewrap: Bubblewrap | None
@@ -65,15 +66,16 @@ class Backend:
     def limits(self) -> str:
         """What it does not hold, and what would; empty where it holds all that is promised."""
         if self.bubblewrap is None:
-            return (
-                "commits, new files at the top of the workspace and chmod are asked for: install bubblewrap"
-            )
+            return "names and arguments of other programs can be seen: bubblewrap hides them"
         if not self.layered:
-            return "pipes (FIFOs) of other programs can be written to: a kernel with Landlock prevents it"
+            return (
+                "pipes (FIFOs) of others can be written to unless a program has them open when the command "
+                "starts: a kernel with Landlock prevents it"
+            )
         return ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Opening:
     """What a cell needs to know of its command."""
 
@@ -99,12 +101,12 @@ class Cell:
     def around(self, words: list[str], opening: Opening) -> list[str]:
         """The command line that runs another one in the cell."""
         places = self.sandbox.places(self.confinement, opening.report)
-        if self.backend.bubblewrap is None:
-            rules = landlock.options(self.bounds, places.temporary, opening.report)
-            return [*PYTHON, places.launcher, *rules, "--", *words]
-        front = self.backend.bubblewrap.words(self.bounds, places, opening.cwd, opening.info)
         rules = ["terminal=1"] if opening.terminal else []
         rules += self._identities(places.nothing)
+        if self.backend.bubblewrap is None:
+            rules = [*landlock.options(self.bounds, places), *rules]
+            return [*PYTHON, places.launcher, *rules, "--", *words]
+        front = self.backend.bubblewrap.words(self.bounds, places, opening.cwd, opening.info)
         if self.backend.layered:
             rules += [f"w={path}" for path in bubblewrap.writable(self.bounds)]
         return [*front, *PYTHON, bubblewrap.LAUNCHER, *rules, "--", *words]
@@ -124,16 +126,14 @@ class Cell:
 
     def report(self, path: str) -> str:
         """What the command finds the pipe at `path` by."""
-        return bubblewrap.REPORT if path and self.backend.bubblewrap is not None else path
+        return bubblewrap.REPORT if path else ""
 
     def terminal(self, path: str) -> str:
         """The same for its terminal, which is its standard input."""
-        return "/proc/self/fd/0" if path and self.backend.bubblewrap is not None else path
+        return "/proc/self/fd/0" if path else ""
 
     def environment(self, env: Mapping[str, str]) -> Mapping[str, str]:
         """The environment with the folder for temporary files that there is."""
-        if self.backend.bubblewrap is None:
-            return {**env, "TMPDIR": self.sandbox.places(self.confinement).temporary}
         return {**env, "TMPDIR": bubblewrap.OWN_TEMPORARY[0]} if "TMPDIR" in env else env
 
     def leave(self) -> str:
@@ -158,10 +158,12 @@ class Sandbox:
         if (found := self.backend()) is None:
             raise ExecutionError("The command was not run: there is no sandbox on this machine any more.")
         git = _distinct(tuple(git_data(root) for root in confinement.roots))
-        wanted = [path for item in git for path in item.holders] if found.bubblewrap is not None else []
-        holders = self._holders.take(wanted)
+        holders = self._holders.take(path for item in git for path in item.holders)
         before = self._look(confinement.roots)
-        filled = bounds(confinement, git, before, env)
+        listening = others.sockets(confinement.roots)
+        # Where Landlock is at hand, it lets nobody write to a pipe.
+        listening += [] if found.layered else others.pipes(confinement.roots)
+        filled = bounds(confinement, git, before, env, listening)
         return Cell(self, found, confinement, filled, git, before, holders, background)
 
     def places(self, confinement: Confinement, report: str = "") -> Places:
@@ -186,6 +188,7 @@ class Sandbox:
             for now, then in zip(after, cell.before, strict=True)
             for path in now.protected - then.protected
         }
+        new |= {path for item in cell.git for path in item.missing if os.path.lexists(path)}
         if new and cell.background:
             said.append(trespass.tell(new))
         elif new:
@@ -216,17 +219,19 @@ def working() -> Backend | None:
                 if works(tried):
                     return tried
     alone = Backend(None, layered=True)
-    return alone if landlock.usable() and works(alone) else None
+    return alone if works(alone) else None
 
 
 def works(tried: Backend) -> bool:
     """Whether a command can be run in this sandbox."""
+    if tried.bubblewrap is None and landlock.version() < landlock.NEEDED:
+        return False
     words = ["/bin/sh", "-c", "exit 42"]
+    places, none = Places("/tmp", "", str(LAUNCHER)), Bounds((), network=False)
     if tried.bubblewrap is None:
-        words = [*PYTHON, str(LAUNCHER), "namespaces=1", "calls=0", "r=/", "w=/dev", "--", *words]
+        words = [*PYTHON, str(LAUNCHER), *landlock.options(none, places), "--", *words]
     else:
-        places = Places("/tmp", "", str(LAUNCHER))
-        front = tried.bubblewrap.words(Bounds((), network=False), places, "/")
+        front = tried.bubblewrap.words(none, places, "/")
         words = front + ([*PYTHON, bubblewrap.LAUNCHER, "w=/dev", "--"] if tried.layered else []) + words
     try:
         done = subprocess.run(

@@ -9,9 +9,9 @@ import os
 import re
 import time
 from collections import deque
-from dataclasses import dataclass
 
 from hermes_acp.policy.paths import ENDINGS, FILES, FOLDERS, NESTED_FOLDERS, protection
+from hermes_acp.records import record
 
 FOLDERS_SEEN = 2_000
 """Folders of one workspace that are looked into, those nearest to its root first."""
@@ -28,7 +28,7 @@ _OUTER = frozenset(pair[0] for pair in NESTED_FOLDERS)
 _NAMES = frozenset((*FOLDERS, *FILES, *(pair[1] for pair in NESTED_FOLDERS)))
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Found:
     """Absolute paths; a link itself, never what it leads to."""
 
@@ -36,7 +36,7 @@ class Found:
     secret: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Folder:
     changed: int
     seen: float
