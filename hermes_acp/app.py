@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, TypeVar, cast
 from hermes_acp import config, folders
 from hermes_acp.agent.memory.remembering import Remembering
 from hermes_acp.agent.memory.shared import SharedMemory
+from hermes_acp.agent.opening import Opening
 from hermes_acp.agent.origins import Origin, Origins
-from hermes_acp.agent.sessions import Opening, Sessions, Shared, Stores
+from hermes_acp.agent.sessions import Sessions, Shared, Stores
 from hermes_acp.agent.turn import Place
 from hermes_acp.endpoint import Hello, Refused, Untrusted
 from hermes_acp.policy.secrets import logged

@@ -12,6 +12,7 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, cast
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -33,6 +34,9 @@ SCRIPTED = "scripted/"
 
 FILE_ONLY = frozenset({"keys", "memory_services"})
 """Settings that no variable sets, since variables may come from the folder in which a window was opened."""
+
+LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
+"""What is at these hosts is on this machine."""
 
 OWN = frozenset({"PYDANTIC_DISABLE_PLUGINS"})
 """Variables that we set for our own libraries."""
@@ -85,6 +89,18 @@ class MemoryService(BaseModel):
     def label(self) -> str:
         """What it is called: its name, or its kind."""
         return self.name or self.kind
+
+    @field_validator("url")
+    @classmethod
+    def _leads_somewhere(cls, url: str) -> str:
+        # Raises `ValueError` for a host or a port that is none.
+        _ = urlsplit(url).port
+        return url
+
+    @property
+    def host(self) -> str:
+        """Where it is."""
+        return urlsplit(self.url).hostname or ""
 
 
 class Settings(BaseModel):

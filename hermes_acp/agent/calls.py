@@ -34,8 +34,9 @@ from hermes_acp.policy.masking import Stream
 from hermes_acp.records import record
 from hermes_acp.storage.database import StorageError
 from hermes_acp.tools.base import Call, Reply, Tool, ToolError, ToolResult
-from hermes_acp.workspace.documents import DocumentError, Documents
+from hermes_acp.workspace.documents import Documents
 from hermes_acp.workspace.execution.base import Execution, ExecutionError
+from hermes_acp.workspace.locations import DocumentError
 
 PARALLEL_BOUND = 8
 """Reading calls that run beside each other."""

@@ -33,6 +33,7 @@ from hermes_acp.events import (
     ThoughtDelta,
     TitleChanged,
 )
+from hermes_acp.records import record
 from hermes_acp.storage.database import StorageError
 from hermes_acp.storage.journal import Journal
 
@@ -44,6 +45,8 @@ MERGE_BOUND = 16_384
 """Characters of a merged delta."""
 KEEP_AFTER = 0.4
 """Seconds after which streamed text is written down: half a second, less the time of the write."""
+NEWS_BOUND = 512
+"""Envelopes that are at hand for `news`; of more than these only the journal tells."""
 KEEP_TOGETHER = 0.1
 """Sessions write what they stream at multiples of so many seconds, so that they share transactions."""
 LASTING = (PromptDropped, JournalFailed, OptionsChanged, TitleChanged, PlaceChanged, Notice, SessionEnded)
@@ -170,6 +173,15 @@ class Subscription:
         return [*envelopes, *self.take()]
 
 
+@record
+class News:
+    """What came into the journal behind `after`, up to `until`; without `events` it has to be read there."""
+
+    after: int
+    until: int
+    events: tuple[Envelope, ...] | None
+
+
 class Hub:
     """The stream of one session."""
 
@@ -185,6 +197,8 @@ class Hub:
         self._keeping: asyncio.TimerHandle | None = None
         self._keep_now = False
         self._pending: deque[Envelope] = deque()
+        self._news: list[Envelope] = []
+        self._news_after = last_seq
         self._subscriptions: list[Subscription] = []
         self._work = asyncio.Event()
         self._progress = asyncio.Event()
@@ -253,6 +267,13 @@ class Hub:
         with contextlib.suppress(StorageError):
             await self.flush()
 
+    def news(self) -> News:
+        """What is on disk now and was not when this was asked for the last time."""
+        after, until, events = self._news_after, self.committed, tuple(self._news)
+        self._news, self._news_after = [], until
+        # After a failed write, and beyond the bound, some are missing: numbers have no gap.
+        return News(after, until, events if len(events) == until - after else None)
+
     def recover(self, journal: Sequence[Envelope]) -> None:
         """After a failure and `settle`: go on behind the last event of the session's whole journal."""
         if self._failure is None or self._stopping:
@@ -263,6 +284,7 @@ class Hub:
             self._drafts.take(envelope)
         self._failure = None
         self.last_seq = self.committed = (journal[-1].seq or 0) if journal else 0
+        self._news, self._news_after = [], min(self._news_after, self.committed)
         if unseen:
             for subscription in self._subscriptions:
                 subscription.fall_behind()
@@ -318,6 +340,8 @@ class Hub:
             self._pending.popleft()
             self._show(envelope)
         self.committed = _last_seq(durable, self.committed)
+        if len(self._news) < NEWS_BOUND:
+            self._news += durable
         self._progress.set()
 
     async def _keep(self) -> None:

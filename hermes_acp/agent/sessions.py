@@ -10,7 +10,6 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from hermes_acp.agent import ids
@@ -19,6 +18,7 @@ from hermes_acp.agent.hub import Hub
 from hermes_acp.agent.memory.remembering import Remembering
 from hermes_acp.agent.memory.shared import SharedMemory
 from hermes_acp.agent.models import Models
+from hermes_acp.agent.opening import BadPlace, Opening, real_folders
 from hermes_acp.agent.origins import Origin
 from hermes_acp.agent.recorded import NotRecorded
 from hermes_acp.agent.services import Services
@@ -35,7 +35,6 @@ from hermes_acp.storage.journal import Journal
 from hermes_acp.storage.rules import Rules
 from hermes_acp.storage.sessions import Page, SessionRow, SessionTable, Whereabouts
 from hermes_acp.tools.base import SessionTools
-from hermes_acp.tools.mcp.config import McpServer
 from hermes_acp.workspace import identity, project
 from hermes_acp.workspace.execution.local import LocalExecution
 from hermes_acp.workspace.registry import Registry
@@ -62,20 +61,6 @@ LOOK = 60.0
 
 class UnknownSession(Exception):
     """There is no session with this id; `str()` says so."""
-
-
-class BadPlace(Exception):
-    """A folder cannot be used for a session; `str()` says which and why."""
-
-
-@record
-class Opening:
-    """How a window opens a session: from where, in which place, and with what."""
-
-    origin: Origin
-    cwd: str
-    additional_directories: tuple[str, ...] = ()
-    mcp_servers: tuple[McpServer, ...] = ()
 
 
 @record
@@ -187,7 +172,7 @@ class Sessions:
     async def create(self, opening: Opening) -> Session:
         """Make a session. Raises `BadPlace`, `LoginNeeded` and `StorageError`."""
         origin = opening.origin
-        real_cwd, roots = await _check(opening)
+        real_cwd, roots = await real_folders(opening)
         model = await origin.models.default()
         now = time.time()
         row = SessionRow(
@@ -225,7 +210,7 @@ class Sessions:
         row = await self._shared.stores.table.get(session_id)
         if row is None:
             raise UnknownSession(f"There is no session {session_id!r}.")
-        real_cwd, roots = await _check(opening)
+        real_cwd, roots = await real_folders(opening)
         if real_cwd != row.real_cwd:
             await self._project_of(real_cwd)
             row = await self._shared.stores.table.get(session_id) or row
@@ -390,20 +375,3 @@ async def _end(tasks: Iterable[asyncio.Task[None]]) -> None:
             task.cancel()
     if running:
         await asyncio.wait(running)
-
-
-async def _check(opening: Opening) -> tuple[str, tuple[str, ...]]:
-    """The real path of the working directory, and of all roots. Raises `BadPlace`."""
-    return await asyncio.to_thread(_check_folders, opening)
-
-
-def _check_folders(opening: Opening) -> tuple[str, tuple[str, ...]]:
-    roots: list[str] = []
-    for folder in (opening.cwd, *opening.additional_directories):
-        real = os.path.realpath(folder)
-        if not Path(real).is_dir():
-            what = "is not a folder" if Path(real).exists() else "does not exist"
-            raise BadPlace(f"{folder} {what}.")
-        if real not in roots:
-            roots.append(real)
-    return roots[0], tuple(roots)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 from hermes_acp.policy.effects import Permit
 from hermes_acp.records import record
-from hermes_acp.workspace.documents import EditorFiles
+from hermes_acp.workspace.editors import EditorFiles
 from hermes_acp.workspace.execution.base import Execution, Launch, Process
 
 

@@ -88,7 +88,8 @@ async def _play(stage: _Stage) -> None:
         first = Window(stage.paper, allow)
         session_id = await _first_conversation(stage, first)
         await _second_conversation(stage, session_id, first)
-        await _memory(stage)
+        await _branch(stage)
+        await _merged(stage)
 
 
 async def _first_conversation(stage: _Stage, window: Window) -> str:
@@ -96,8 +97,7 @@ async def _first_conversation(stage: _Stage, window: Window) -> str:
     paper.heading("1. An editor starts the agent and asks for a fix")
     async with start(window, stage.env, command=STANDALONE) as agent:
         await _initialize(agent, paper)
-        session = await agent.call("session/new", {"cwd": str(stage.project), "mcpServers": []})
-        session_id = cast("str", session["sessionId"])
+        session_id = await _opened(agent, stage.project)
         paper.paragraph("session", f"{session_id}, in a git repository with a failing test")
         await _prompt(agent, window, paper, (session_id, story.FIRST_PROMPT))
     runs = [card.status for card in window.cards.values() if card.kind == "execute"]
@@ -129,21 +129,55 @@ async def _second_conversation(stage: _Stage, session_id: str, first: Window) ->
     _expect(window.said.endswith(story.SECOND_ANSWER), "the second answer is not the one of the script")
 
 
-async def _memory(stage: _Stage) -> None:
+async def _branch(stage: _Stage) -> None:
+    """Another editor, in a worktree, knows the lesson and learns something for its branch."""
     paper = stage.paper
-    paper.heading("3. A new conversation knows what the others have taught")
+    paper.heading("3. Another editor, in a worktree, knows it and decides something")
+    folder = await asyncio.to_thread(story.make_worktree, stage.project, stage.env)
     window = Window(paper, allow)
     async with start(window, stage.env, command=STANDALONE) as agent:
-        await _initialize(agent, paper)
-        session = await agent.call("session/new", {"cwd": str(stage.project), "mcpServers": []})
-        session_id = cast("str", session["sessionId"])
-        await _prompt(agent, window, paper, (session_id, story.LOOK_PROMPT))
+        await _initialize(agent, paper, "another-editor")
+        look = await _opened(agent, folder)
+        await _prompt(agent, window, paper, (look, story.LOOK_PROMPT))
         _expect(story.LESSON in window.said, f"{story.LESSON!r} was not remembered")
-        [fact_id] = re.findall(r"([0-9a-z]{6})  preference", window.said)
-        await _prompt(agent, window, paper, (session_id, f"{story.LOOK_PROMPT} why {fact_id}"))
-        _expect(f"“{story.LESSON}”" in window.said, "nobody knows where the lesson comes from")
-        await _prompt(agent, window, paper, (session_id, f"{story.LOOK_PROMPT} revert {fact_id}"))
-        _expect("(retracted)" in window.said, "the lesson was not taken back")
+        await _prompt(agent, window, paper, (look, story.THIRD_PROMPT))
+        _expect(story.THIRD_ANSWER in window.said, "the third answer is not the one of the script")
+        await _prompt(agent, window, paper, (look, story.LOOK_PROMPT))
+        _expect(story.DECISION in window.said, f"{story.DECISION!r} was not remembered")
+
+
+async def _merged(stage: _Stage) -> None:
+    """What was decided on the branch comes with the merge, and goes when its owner says so."""
+    paper = stage.paper
+    paper.heading("4. What a branch taught comes with its merge, and can be taken back")
+    for merged in (False, True):
+        if merged:
+            await asyncio.to_thread(story.merge, stage.project, stage.env)
+            paper.paragraph("git", f"merge {story.BRANCH}", "bold")
+        window = Window(paper, allow)
+        async with start(window, stage.env, command=STANDALONE) as agent:
+            paper.muted = merged
+            await _initialize(agent, paper)
+            paper.muted = False
+            session_id = await _opened(agent, stage.project)
+            await _prompt(agent, window, paper, (session_id, story.LOOK_PROMPT))
+            known = (story.LESSON in window.said, story.DECISION in window.said)
+            _expect(known == (True, merged), f"what is known after the merge ({merged}) is {known}")
+            if merged:
+                await _taken_back(agent, window, paper, session_id)
+
+
+async def _taken_back(agent: Agent, window: Window, paper: Paper, session_id: str) -> None:
+    [fact_id] = re.findall(rf"([0-9a-z]{{6}})  decision[^:]*: {re.escape(story.DECISION)}", window.said)
+    await _prompt(agent, window, paper, (session_id, f"{story.LOOK_PROMPT} why {fact_id}"))
+    _expect(f"“{story.DECIDED}”" in window.said, "nobody knows where the decision comes from")
+    await _prompt(agent, window, paper, (session_id, f"{story.LOOK_PROMPT} revert {fact_id}"))
+    _expect("(retracted)" in window.said, "the decision was not taken back")
+
+
+async def _opened(agent: Agent, folder: Path) -> str:
+    session = await agent.call("session/new", {"cwd": str(folder), "mcpServers": []})
+    return cast("str", session["sessionId"])
 
 
 async def _replay(agent: Agent, window: Window, stage: _Stage, session_id: str) -> None:
@@ -153,8 +187,8 @@ async def _replay(agent: Agent, window: Window, stage: _Stage, session_id: str) 
     stage.paper.muted = False
 
 
-async def _initialize(agent: Agent, paper: Paper) -> None:
-    answer = await agent.initialize("hermes-editor-demo", {})
+async def _initialize(agent: Agent, paper: Paper, name: str = "hermes-editor-demo") -> None:
+    answer = await agent.initialize(name, {})
     info = cast("Json", answer["agentInfo"])
     capabilities = cast("Json", answer["agentCapabilities"])
     offers = ["load", *cast("Json", capabilities["sessionCapabilities"])]

@@ -12,6 +12,11 @@ FIRST_PROMPT = "The tests fail. Find out why and fix it."
 SECOND_PROMPT = "Good. Now note the fix in CHANGES.md, please. Always note fixes there."
 LESSON = "Always note fixes there."
 LOOK_PROMPT = "/memory"
+BRANCH = "orders"
+DECIDED = "let's keep the orders in SQLite"
+THIRD_PROMPT = f"Right, {DECIDED} and go on."
+DECISION = "The orders are kept in SQLite."
+THIRD_ANSWER = "I will remember that the orders are kept in SQLite."
 BROKEN = "    return price - price * percent"
 FIXED = "    return price - price * percent / 100"
 SOURCE = "shop/prices.py"
@@ -64,6 +69,25 @@ def make_project(folder: Path, env: Mapping[str, str]) -> None:
     git(folder, env, "-c", "core.hooksPath=/dev/null", "commit", "--quiet", "--message", "Sell things")
 
 
+def make_worktree(project: Path, env: Mapping[str, str]) -> Path:
+    """A worktree of the project on a branch of its own; blocking. Raises `NoProject`."""
+    folder = project.with_name(f"{project.name}-{BRANCH}")
+    git(project, env, "worktree", "add", "--quiet", "-b", BRANCH, str(folder))
+    return folder
+
+
+def merge(project: Path, env: Mapping[str, str]) -> None:
+    """Commit something on the branch and merge it; blocking. Raises `NoProject`."""
+    folder = project.with_name(f"{project.name}-{BRANCH}")
+    (folder / "shop" / "orders.py").write_text('DATABASE = "orders.sqlite"\n', "utf-8")
+    for place, words in (
+        (folder, ("add", "--all")),
+        (folder, ("-c", "core.hooksPath=/dev/null", "commit", "--quiet", "--message", "Keep orders")),
+        (project, ("-c", "core.hooksPath=/dev/null", "merge", "--quiet", "--no-edit", "--no-ff", BRANCH)),
+    ):
+        git(place, env, *words)
+
+
 def git(folder: Path, env: Mapping[str, str], *words: str) -> str:
     """The output of a git command; blocking. Raises `NoProject`."""
     try:
@@ -85,7 +109,17 @@ def git(folder: Path, env: Mapping[str, str], *words: str) -> str:
 
 def write_script(path: Path) -> None:
     """Write what the model says, in order; blocking."""
-    path.write_text("".join(f"{json.dumps({'parts': parts})}\n" for parts in _answers()), "utf-8")
+    answers = [{"parts": parts} for parts in _answers()]
+    path.write_text("".join(f"{json.dumps(answer)}\n" for answer in (*answers, *_decision())), "utf-8")
+
+
+def _decision() -> list[dict[str, object]]:
+    """What the model says to the third prompt, in a conversation of its own."""
+    memory = _tool("memory", action="remember", kind="decision", key="database", text=DECISION, quote=DECIDED)
+    return [
+        {"when": {"user": DECIDED}, "parts": [memory]},
+        {"when": {"user": DECIDED, "result": ""}, "parts": [{"text": THIRD_ANSWER, "chunks": 6}]},
+    ]
 
 
 def _answers() -> list[list[dict[str, object]]]:

@@ -125,7 +125,7 @@ def _settings(env: Mapping[str, str], file: Path) -> list[Finding]:
     findings = [Finding("settings", "ok", str(file) if file.exists() else f"defaults (no {file})")]
     if settings.keys and file.exists() and file.stat().st_mode & 0o077:
         findings.append(Finding("keys", "note", f"others can read {file}: chmod 600 it"))
-    findings += map(_memory_service, settings.memory_services)
+    findings += [_memory_service(service, settings) for service in settings.memory_services]
     default = asyncio.run(models.default(settings, env))
     if default.name is None:
         advice = "`hermes-editor --setup` sets one up"
@@ -133,13 +133,15 @@ def _settings(env: Mapping[str, str], file: Path) -> list[Finding]:
     return [*findings, Finding("model", "ok", f"{visible(default.name)} ({default.reason})")]
 
 
-def _memory_service(service: config.MemoryService) -> Finding:
+def _memory_service(service: config.MemoryService, settings: config.Settings) -> Finding:
     """What a memory service means for privacy, and whether it can be used; it is not asked anything."""
     what = f"memory {service.label}"
     if importlib.util.find_spec(opening.KINDS[service.kind].client) is None:
         return Finding(what, "note", opening.MISSING.format(kind=service.kind))
     if is_loopback(service.url):
         return Finding(what, "ok", f"{service.url}: on this machine, is told what you and the agent say")
+    if not settings.allow_real_models:
+        return Finding(what, "note", opening.SWITCHED_OFF.format(host=service.host))
     plain = " unencrypted" if service.url.startswith("http:") else ""
     said = f"what you and the agent say leaves this machine{plain}, without secrets"
     return Finding(what, "note", f"{service.url}: {said}")

@@ -6,10 +6,8 @@ from collections.abc import Mapping
 from typing import Literal
 from urllib.parse import urlsplit
 
-from hermes_acp.config import Settings, provider_key
+from hermes_acp.config import LOOPBACK_HOSTS, Settings, provider_key
 from hermes_acp.records import record
-
-LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 
 Echo = Literal["nothing", "thoughts", "details"]
 """The reasoning that a provider wants to see again while tools are called: none, the text as

@@ -122,6 +122,7 @@ def ranked(
     `speakers` are those of each session. Places in which nothing speaks for them are left out.
     """
     present = {session for session, names in speakers.items() if _names(names) & signals.names}
+    own = {name for name in {item.speaker for item in measures.values()} if _names((name,)) & signals.names}
     average = sum(item.words for item in measures.values()) / max(1, len(measures)) or 1.0
     scores: dict[int, float] = {}
     for place, item in measures.items():
@@ -130,11 +131,13 @@ def ranked(
             neighbour = measures.get(place + step)
             words += share * (average if neighbour is None else neighbour.words)
         hold = K1 * (1 - B + B * words / (average * _SHARES))
-        score = _words(place, terms, hold) * _factor(place, item, signals)
+        score = _words(place, terms, hold)
+        if score <= 0:
+            continue
+        score *= _factor(place, item, signals, named=item.speaker in own)
         if signals.names and session_of(place) not in present and place not in signals.mentions:
             score *= WITHOUT_NAMED
-        if score > 0:
-            scores[place] = score
+        scores[place] = score
     return sorted(scores.items(), key=lambda pair: (-pair[1], -measures[pair[0]].at, -pair[0]))
 
 
@@ -181,10 +184,10 @@ def _words(place: int, terms: Sequence[Term], hold: float) -> float:
     return score
 
 
-def _factor(place: int, item: Measure, signals: Signals) -> float:
+def _factor(place: int, item: Measure, signals: Signals, *, named: bool) -> float:
     factor = KINDS[item.kind]
     if signals.names:
-        if _names((item.speaker,)) & signals.names:
+        if named:
             factor *= SAID_BY_NAMED_OF_SEVERAL if signals.several else SAID_BY_NAMED
         elif place in signals.mentions:
             factor *= MENTIONS_NAMED_OF_SEVERAL if signals.several else MENTIONS_NAMED

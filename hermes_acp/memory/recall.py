@@ -36,7 +36,7 @@ OCCURRENCES = 30_000
 """Places of one word that are looked at; a word with more says next to nothing."""
 RELATED_PART = 100
 """A related word that occurs in more than one of so many passages is no sign of anything,"""
-RELATED_FEW, RELATED_OCCURRENCES = 30, 1_000
+RELATED_FEW, RELATED_OCCURRENCES = 30, 500
 """but not for so few passages, and always for more than so many."""
 RELATED_LOOKUPS = 120
 """Times that related words of a question are looked up, in all parts of the scope together."""

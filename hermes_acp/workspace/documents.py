@@ -7,58 +7,20 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import field, replace
 from pathlib import Path
-from typing import Protocol, TypeAlias, TypeVar
+from typing import Protocol, TypeVar
 
 from hermes_acp.policy.effects import Permit
 from hermes_acp.policy.masking import Masks, Misplaced
 from hermes_acp.records import record
 from hermes_acp.workspace import disk, encoding
+from hermes_acp.workspace.editors import EditorFiles, EditorGone, Lender, hand_over, nobody, text_in
 from hermes_acp.workspace.encoding import NotText, Text
 from hermes_acp.workspace.locations import DocumentError, inside, printable
-
-__all__ = ["Document", "DocumentError", "Documents", "EditorError", "EditorFiles", "EditorGone", "Witness"]
 
 TEXT_BYTES = 10 * 1024 * 1024
 """Larger files are neither read nor written as text."""
 
-EDITOR_SECONDS = 15.0
-"""How long an editor may take for one file; then a read goes to the disk and a write fails."""
-
 T = TypeVar("T")
-
-
-class EditorFiles(Protocol):
-    """What an editor offers for files inside its project; either half may be missing."""
-
-    @property
-    def can_read(self) -> bool:
-        """Whether `read_text` may be called."""
-        ...
-
-    @property
-    def can_write(self) -> bool:
-        """Whether `write_text` may be called."""
-        ...
-
-    async def read_text(self, path: str) -> str:
-        """The text of the open or saved file. Raises `EditorError`."""
-        ...
-
-    async def write_text(self, path: str, text: str) -> None:
-        """Replace the text through the editor's buffer. Raises `EditorError`."""
-        ...
-
-
-class EditorError(Exception):
-    """The editor did not answer or refused; `str()` says why."""
-
-
-class EditorGone(EditorError):
-    """The editor has left; `asked` tells whether it was asked before, so that it may have acted."""
-
-    def __init__(self, reason: str, *, asked: bool) -> None:
-        super().__init__(reason)
-        self.asked = asked
 
 
 class Witness(Protocol):
@@ -70,14 +32,6 @@ class Witness(Protocol):
         Not `sure`: an editor was asked to, and nobody knows whether it did.
         """
         ...
-
-
-Lender: TypeAlias = Callable[[], EditorFiles | None]
-"""Gives the editor to use now; None for the disk."""
-
-
-def nobody() -> None:
-    """A lender without an editor."""
 
 
 @record
@@ -161,15 +115,9 @@ class Documents:
 
     async def _as_seen(self, editor: EditorFiles | None, found: Document) -> Document:
         """What the editor shows in place of what was found on the disk."""
-        if editor is None or not editor.can_read:
-            return found
-        try:
-            async with asyncio.timeout(EDITOR_SECONDS):
-                raw = await editor.read_text(found.path)
-        except (EditorError, TimeoutError):
-            return found
-        if not found.exists and not raw:
-            # Some editors answer with nothing, not an error, for a file that is not there.
+        raw = await text_in(editor, found.path)
+        # Some editors answer with nothing, not an error, for a file that is not there.
+        if editor is None or raw is None or not (found.exists or raw):
             return found
         return _as_edited(found, raw, keep_newline=not editor.can_write)
 
@@ -263,7 +211,7 @@ class Documents:
             if editor.can_read and (shown is None or seen.text != shown.text or seen.text == found.text):
                 return
             with suppress(EditorGone):
-                await _hand_over(editor, found.path, encoding.join_newline(found.text, found.newline))
+                await hand_over(editor, found.path, encoding.join_newline(found.text, found.newline))
 
     def _editor(self, path: str) -> EditorFiles | None:
         return self._lender() if inside(path, self.roots) else None
@@ -274,7 +222,7 @@ class Documents:
         raw = encoding.join_newline(text, before.newline)
         made = await asyncio.to_thread(_prepare, before)
         try:
-            await _hand_over(editor, before.path, raw)
+            await hand_over(editor, before.path, raw)
         except BaseException as error:
             if not isinstance(error, EditorGone):
                 self._tell(lost, replace(before, text=text, exists=True), sure=False)
@@ -289,27 +237,6 @@ class Documents:
     def _tell(self, before: Document, after: Document, *, sure: bool) -> None:
         if self._witness is not None:
             self._witness.wrote(before, after, sure=sure)
-
-
-async def _hand_over(editor: EditorFiles, path: str, raw: str) -> None:
-    """Raises `DocumentError`, and `EditorGone` when the editor was not asked."""
-    try:
-        async with asyncio.timeout(EDITOR_SECONDS):
-            await editor.write_text(path, raw)
-    except EditorGone as error:
-        if not error.asked:
-            raise
-        raise DocumentError(
-            f"The editor left before it said whether it wrote {printable(path)}: "
-            "read the file before you go on."
-        ) from error
-    except EditorError as error:
-        raise DocumentError(f"The editor did not write {printable(path)}: {error}") from error
-    except TimeoutError as error:
-        raise DocumentError(
-            f"The editor did not say within {EDITOR_SECONDS:g} s whether it wrote {printable(path)}: "
-            "read the file before you go on."
-        ) from error
 
 
 async def _to_the_end(work: Callable[[], T], done: Callable[[T], None]) -> T:

@@ -14,9 +14,9 @@ from typing import TypeVar
 from hermes_acp import app
 from hermes_acp.agent import ids
 from hermes_acp.agent.hub import Subscription
+from hermes_acp.agent.opening import Opening
 from hermes_acp.agent.origins import Origin
 from hermes_acp.agent.session import Session
-from hermes_acp.agent.sessions import Opening
 from hermes_acp.content import Block, TextBlock
 from hermes_acp.events import (
     ApprovalRequested,
@@ -184,7 +184,7 @@ class Window:
 
 def messages(session: Session) -> tuple[Message, ...]:
     """The live conversation; nothing but the model sees it, so there is no public way to it."""
-    return session._conversation.messages
+    return session._parts.transcript.conversation.messages
 
 
 @dataclass(eq=False)

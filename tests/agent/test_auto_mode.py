@@ -111,7 +111,7 @@ async def test_without_a_sandbox_auto_asks_and_says_so_once(tmp_path: Path) -> N
     async with serving(tmp_path, script) as desk:
         # A session in a folder around the home folder has no sandbox that would hold anything.
         window = await in_mode(desk, "auto", "reject_once")
-        window.session._approvals.roots = ("/",)
+        window.session._parts.approvals.roots = ("/",)
         await window.prompt("go")
         await window.prompt("go")
         assert len(window.of(ApprovalRequested)) == 2

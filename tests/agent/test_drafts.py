@@ -31,7 +31,7 @@ from hermes_acp.events import (
     TurnStarted,
     UsageUpdated,
 )
-from hermes_acp.server.acp.render import Abilities, Renderer
+from hermes_acp.server.acp.render.renderer import Abilities, Renderer
 from hermes_acp.storage.database import Database, StorageError, Value
 from hermes_acp.storage.journal import Journal, Piece
 from hermes_acp.storage.sessions import SessionRow, SessionTable

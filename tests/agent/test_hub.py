@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hermes_acp.agent.hub import MERGE_AFTER, QUEUE_BOUND, Hub
+from hermes_acp.agent.hub import MERGE_AFTER, NEWS_BOUND, QUEUE_BOUND, Hub, News
 from hermes_acp.content import LinkBlock, TextBlock
 from hermes_acp.events import (
     CompactionStarted,
@@ -317,6 +317,7 @@ async def test_after_a_failed_write_nothing_is_taken_until_it_recovers_where_the
     await stream.fill(2)
     assert await stream.numbers() == [1, 2]
     assert [item.seq for item in await reader.batch()][:4] == [1, 2, 3, None]
+    assert stream.hub.news() == News(0, 2, tuple(await stream.journal.read("s1")))
 
 
 async def test_events_that_a_failed_write_left_on_disk_are_kept_and_shown(stream: Stream) -> None:
@@ -334,12 +335,32 @@ async def test_events_that_a_failed_write_left_on_disk_are_kept_and_shown(stream
     last = len(journal)
     stream.hub.recover(journal)
     assert stream.hub.so_far() == []
+    assert stream.hub.news() == News(0, last, None)
     await stream.fill(1, last + 1)
     seen: list[int | None] = []
     while len(seen) < last + 1:
         seen += [item.seq for item in await reader.batch() if item.seq is not None]
     assert seen == list(range(1, last + 2))
     assert await stream.numbers() == seen
+
+
+async def test_the_news_are_what_came_to_the_disk_since_they_were_asked_for(stream: Stream) -> None:
+    await stream.fill(2)
+    stream.hub.publish(Notice("info", "live"))
+    stream.hub.publish(message(3), "t1")
+    assert stream.hub.news() == News(0, 2, tuple(await stream.journal.read("s1")))
+    await stream.hub.flush()
+    assert stream.hub.news() == News(2, 3, tuple(await stream.journal.read("s1", 2)))
+    assert stream.hub.news() == News(3, 3, ())
+
+
+async def test_of_more_news_than_are_kept_only_the_journal_tells(stream: Stream) -> None:
+    count = NEWS_BOUND + 2 * ROWS
+    for start in range(1, count, ROWS):
+        await stream.fill(ROWS, start)
+    assert stream.hub.news() == News(0, stream.hub.committed, None)
+    await stream.fill(1)
+    assert stream.hub.news().events is not None
 
 
 async def test_whoever_waits_for_the_disk_is_told_when_the_writer_is_gone(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hermes_acp.agent.sessions import BadPlace
+from hermes_acp.agent.opening import BadPlace
 from hermes_acp.events import TurnEnded
 from tests.agent.server import Desk, act, call, choosing, say, serving
 from tests.cli.sessions_home import Home

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hermes_acp.agent.conversation import Conversation
@@ -20,15 +20,7 @@ from hermes_acp.events import ApprovalRequested
 from hermes_acp.ops import Answer
 from tests.agent.invariants import check_all, check_balance, check_messages
 from tests.agent.server import Answering, Desk, Question, Window, act, call, messages, serving
-
-BOUNDED = settings(
-    max_examples=40,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    suppress_health_check=list(HealthCheck),
-    phases=(Phase.explicit, Phase.generate),
-)
+from tests.properties import bounded
 
 TEXTS = st.sampled_from(["ok", "lange Antwort, " * 20, "é\U0001f600", "\0 nul", "\u2028"])
 WORDS = st.one_of(
@@ -198,7 +190,7 @@ def check_every_prefix(events: list) -> None:
 
 
 @pytest.mark.slow
-@BOUNDED
+@bounded(40)
 @given(SCRIPTS, OPS, CHOICES)
 def test_every_conversation_keeps_its_promises(
     script: list[dict[str, object]], ops: list[Do], choices: list[str]

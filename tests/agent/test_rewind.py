@@ -11,9 +11,9 @@ import pytest
 
 from hermes_acp.agent.conversation import Conversation
 from hermes_acp.agent.history import History, taken_back
+from hermes_acp.agent.inbox import TooMany
+from hermes_acp.agent.opening import Opening
 from hermes_acp.agent.rewind import BadWish, Wish, wish_of
-from hermes_acp.agent.session import TooMany
-from hermes_acp.agent.sessions import Opening
 from hermes_acp.content import TextBlock
 from hermes_acp.events import (
     ApprovalRequested,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hermes_acp.agent.conversation import Conversation
@@ -21,19 +21,8 @@ from hermes_acp.events import CheckpointMissed, Rewound
 from hermes_acp.llm.base import UserMessage
 from tests.agent.invariants import check_all, check_messages
 from tests.agent.server import Desk, Window, act, call, messages, serving
+from tests.properties import FILES, MIDDLE, bounded
 from tests.workspace.checkpoints.trees import git, new_repository
-
-BOUNDED = settings(
-    max_examples=12,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    suppress_health_check=list(HealthCheck),
-    phases=(Phase.explicit, Phase.generate),
-)
-
-FILES = ("a.txt", "b.txt", "sub/c.txt")
-MIDDLE = "".join(f"line {number}\n" for number in range(8))
 
 
 @dataclass(frozen=True)
@@ -114,7 +103,7 @@ class World:
         """The user is not so quick that they could change a file before the turn's end was recorded."""
 
         # Nobody is told of a turn that changed nothing; there is no public way to see that.
-        await self.window.session._recording.settled()
+        await self.window.session._parts.recording.settled()
 
     def files(self) -> dict[str, str]:
         return {
@@ -164,7 +153,7 @@ async def play(things: list[Do]) -> None:
 
 
 @pytest.mark.slow
-@BOUNDED
+@bounded(12)
 @given(THINGS)
 def test_the_users_text_is_never_lost_and_files_and_words_go_together(things: list[Do]) -> None:
     asyncio.run(play(things))

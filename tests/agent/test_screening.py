@@ -214,7 +214,6 @@ async def test_instructions_of_a_project_reach_the_model_without_secrets(tmp_pat
         (desk.folder / "AGENTS.md").write_text(f"Run with GITHUB_TOKEN={TOKEN}\n")
         window = await desk.new(consenting)
         assert await window.prompt("Hi") == DONE
-        assert window.session._preparing is not None
-        system = (await window.session._preparing).surroundings.system("ask")
+        system = (await window.session._workbench.ready()).surroundings.system("ask")
         assert TOKEN not in system
         assert re.search(r"Run with GITHUB_TOKEN=\[redacted: github token #\w{6}\]", system)

@@ -10,7 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from hermes_acp.agent.session import QUEUE_BOUND, STEER_BOUND, TooMany, title_of
+from hermes_acp.agent.history import title_of
+from hermes_acp.agent.inbox import QUEUE_BOUND, STEER_BOUND, TooMany
 from hermes_acp.content import ImageBlock, ResourceBlock, TextBlock
 from hermes_acp.events import (
     ApprovalRequested,

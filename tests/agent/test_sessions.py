@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from hermes_acp.agent.sessions import BadPlace, Sessions, UnknownSession
+from hermes_acp.agent.opening import BadPlace
+from hermes_acp.agent.sessions import Sessions, UnknownSession
 from hermes_acp.agent.turn import Place
 from hermes_acp.events import JournalFailed, MessageCompleted, PromptDropped, TextDelta, TurnEnded
 from hermes_acp.llm.base import LoginNeeded

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from hermes_acp.storage.database import Database, StorageError
 from hermes_acp.storage.sessions import SessionTable
 from tests.agent.invariants import check_all, check_messages
 from tests.agent.server import Desk, Window, act, call, holding, messages, say, serving
+from tests.mounts import fill, mounted
 
 pytestmark = pytest.mark.programs
 
@@ -26,26 +26,8 @@ SIZE = "size=1m"
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A folder whose `home` is a file system of its own, a small one."""
-    home = tmp_path / "home"
-    home.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", SIZE, "none", str(home)]
-    try:
-        subprocess.run(command, check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError):
-        pytest.skip("needs the right to mount a file system")
-    yield tmp_path
-    subprocess.run(["umount", "-l", str(home)], check=True)
-
-
-def fill(root: Path) -> None:
-    """Leave no byte free."""
-    with (root / "home" / "filler").open("ab", buffering=0) as file:
-        for size in (65_536, 4_096, 1):
-            try:
-                while file.write(b"x" * size):
-                    pass
-            except OSError:
-                continue
+    with mounted(tmp_path / "home", SIZE):
+        yield tmp_path
 
 
 def make_room(root: Path) -> None:
@@ -81,7 +63,7 @@ async def test_a_full_disk_is_said_and_the_session_goes_on_when_there_is_room(sm
         window, quiet = await desk.new(), await desk.new()
         await window.prompt("hello")
         await quiet.prompt("hello")
-        fill(small_disk)
+        fill(small_disk / "home" / "filler")
         failed = await until_full(window)
         assert "The disk is full" in failed.message
         assert "Free some space" in failed.message
@@ -104,7 +86,7 @@ async def test_an_effect_waits_for_a_journal_that_cannot_be_written(small_disk: 
     async with serving(small_disk, [write, after, TALK], mode="accept_edits") as desk:
         window = await desk.new()
         await window.prompt("hello")
-        fill(small_disk)
+        fill(small_disk / "home" / "filler")
         await until_full(window)
         assert isinstance(await window.prompt("write"), JournalFailed)
         assert list(desk.folder.iterdir()) == []
@@ -116,7 +98,7 @@ async def test_a_server_that_starts_on_a_full_disk_still_reads(small_disk: Path)
     async with serving(small_disk, [TALK]) as desk:
         window = await desk.new()
         await window.prompt("hello")
-        fill(small_disk)
+        fill(small_disk / "home" / "filler")
         await until_full(window)
     async with serving(small_disk, [TALK]) as desk:
         assert len((await desk.server.sessions.page(None, None)).rows) == 1
@@ -133,7 +115,7 @@ async def test_steering_that_could_not_be_written_joins_later(small_disk: Path) 
         window = await desk.new(holding)
         turn_id = window.begin("ask")
         await window.until(lambda: bool(window.session.open_questions()))
-        fill(small_disk)
+        fill(small_disk / "home" / "filler")
         window.steer("y" * 300_000)
         (question,) = window.session.open_questions()
         window.session.submit(Answer(question.request_id, outcome="declined"))

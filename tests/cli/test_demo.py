@@ -29,6 +29,9 @@ def test_the_demo_shows_the_whole_loop_in_80_columns_without_colours_on_a_pipe()
         "+    return price - price * percent / 100",
         "run       python -m unittest: completed",
         "history   loaded: the window shows the same text",
+        "preference, in the project: Always note fixes there.",
+        "I will remember that the orders are kept in SQLite.",
+        "git       merge orders",
         "Everything went as it should.",
     ):
         assert part in done.stdout

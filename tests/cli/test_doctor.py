@@ -110,3 +110,6 @@ def test_a_memory_service_is_named_with_what_it_is_told_and_where_that_goes(
             "without secrets",
         ),
     }
+    findings = examine(tmp_path, capsys, HERMES_EDITOR_ALLOW_REAL_MODELS="0")[1]
+    assert findings["memory near"][0] == "ok"
+    assert "services elsewhere are switched off together with real models" in findings["memory far"][1]

@@ -269,3 +269,54 @@ def test_at_a_commit_without_a_branch_the_list_has_what_was_learned_there_and_co
     repo.git("switch", "-q", "main")
     assert owner.memory("list") == 0
     assert capsys.readouterr() == ("Nothing is remembered here yet.\n", "")
+
+
+def test_an_edit_by_hand_that_a_change_left_behind_is_told_of_once_and_stays(
+    owner: Owner, capsys: Captured
+) -> None:
+    [fact_id] = owner.learn(rule("Use npm."))
+    [file] = owner.path.glob(f"data/projects/*/memory/project/facts/{fact_id}.md")
+    file.write_text(f"{file.read_text()}or yarn\n")
+    assert owner.memory("list") == 0
+    assert capsys.readouterr().err == ""
+    owner.learn(rule("Be brief."))
+    assert capsys.readouterr().err == ""
+    assert owner.memory("edit", fact_id, "--text", "Use pnpm.") == 0
+    said = capsys.readouterr().err
+    assert said.startswith(f"{file} was edited by hand, and its fact has changed since.")
+    assert f"`hermes-editor memory show {fact_id[-6:].lower()}`" in said
+    assert owner.memory("list") == 0
+    assert capsys.readouterr().err == ""
+    assert file.read_text().endswith("or yarn\n")
+    file.unlink()
+    assert owner.memory("edit", fact_id, "--text", "Use bun.") == 0
+    assert capsys.readouterr().err == ""
+    assert file.read_text().endswith("Use bun.\n")
+
+
+@pytest.mark.parametrize(
+    ("editor", "why"),
+    [
+        ("", "No editor is known"),
+        (" ", "No editor is known"),
+        ("'vi", "The editor 'vi cannot be used: no closing quotation."),
+        ("no-such-editor", "The editor no-such-editor cannot be used: no such file or directory."),
+        ("false", "false ended with 1: nothing was changed."),
+    ],
+)
+def test_an_editor_that_does_not_work_changes_nothing_and_is_explained(
+    owner: Owner, capsys: Captured, editor: str, why: str
+) -> None:
+    [fact_id] = owner.learn(rule("Use npm."))
+    assert owner.memory("edit", fact_id, editor=editor) == 1
+    assert capsys.readouterr().err.startswith(why)
+
+
+def test_what_is_neither_a_fact_nor_a_change_is_told_from_both(owner: Owner, capsys: Captured) -> None:
+    [fact_id] = owner.learn(rule("Use npm."))
+    assert owner.memory("revert", "nothing") == 1
+    assert "There is no fact or change 'nothing' here" in capsys.readouterr().err
+    assert owner.memory("edit", fact_id, "--text", " ") == 1
+    assert f"`hermes-editor memory retract {fact_id[-6:].lower()}`" in capsys.readouterr().err
+    assert owner.memory("import", str(owner.path / "missing")) == 1
+    assert "missing cannot be read: no such file or directory." in capsys.readouterr().err

@@ -110,6 +110,8 @@ def test_what_was_taken_back_is_taken_from_the_remote_with_the_next_publishing(
 def test_a_remote_that_is_none_is_told_in_gits_words(ada: Owner, capsys: Captured) -> None:
     ada.learn(rule("Use npm."))
     assert ada.memory("publish", "nowhere", "--yes") == 1
+    assert "There is no remote nowhere and no folder of that name here" in capsys.readouterr().err
+    assert ada.memory("publish", "../nowhere", "--yes") == 1
     assert "git ls-remote failed" in capsys.readouterr().err
     assert ada.memory("pull", "ext::sh -c true") == 1
     assert "'ext' not allowed" in capsys.readouterr().err

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -75,6 +76,18 @@ class Memory:
             assert await self.facts.rebuild(store) == ()
             assert await self.facts.all(store) == before
             await self.facts.drain()
+
+    @asynccontextmanager
+    async def on_disk(self, disk: Path) -> AsyncIterator[Facts]:
+        """The facts, written to a folder elsewhere; the first one is there."""
+        repository = MemoryRepository(disk, ENV)
+        facts = Facts(FactTables(self.database), lambda _: repository, said)
+        try:
+            await facts.apply(MAIN, [fact("first")])
+            await facts.drain()
+            yield facts
+        finally:
+            repository.close()
 
     def git(self, *arguments: str, store: str = "p") -> str:
         command = ["git", "--git-dir", str(self.folder / store / "memory.git"), *arguments]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -11,19 +12,10 @@ from hypothesis import strategies as st
 
 from hermes_acp.memory import scopes, views
 from hermes_acp.memory.facts import ids, undoing
-from hermes_acp.memory.facts.changes import (
-    Amend,
-    Change,
-    Confirm,
-    Edit,
-    Plan,
-    Remember,
-    Retract,
-    Supersede,
-    moved,
-    plan,
-)
+from hermes_acp.memory.facts.changes import Amend, Change, Confirm, Remember, Retract, Supersede
+from hermes_acp.memory.facts.edits import Edit, moved
 from hermes_acp.memory.facts.fact import BadFact, Evidence, Fact
+from hermes_acp.memory.facts.planning import Plan, plan
 from hermes_acp.memory.facts.undoing import Void
 from hermes_acp.memory.scopes import Move, Place
 from tests.memory.memories import FEATURE, MAIN, PROOF, example, fact
@@ -298,3 +290,22 @@ def test_what_loses_its_evidence_is_retracted_with_what_was_derived_from_it_and_
         "reworded": ("active", ()),
         "proposed": ("retracted", (here,)),
     }
+
+
+def test_what_stays_is_as_it_was_before_the_edits_but_for_what_somebody_changed_since() -> None:
+    here, elsewhere = Evidence("s", 3, "x"), Evidence("other", 3, "x")
+    old = example(1, "old", evidence=(elsewhere,), author="user")
+    new = replace(old, text="new", key="colour", updated=2_000.0, evidence=(elsewhere, here))
+    newest = replace(new, text="newest", updated=3_000.0)
+    void = Void("s", {3}, edits=(Edit(old, new), Edit(new, newest)))
+
+    def after(void: Void, fact: Fact) -> Fact:
+        [edit] = undoing.unlearn(void, {fact.id: fact}, 9_000.0)
+        return edit.after
+
+    assert after(void, newest) == replace(old, updated=9_000.0)
+    theirs = replace(newest, text="theirs", updated=4_000.0)
+    assert after(void, theirs) == replace(theirs, key="", evidence=(elsewhere,))
+    assert after(replace(void, owned={old.id}), newest) == replace(newest, evidence=(elsewhere,))
+    # What has gone since has no history.
+    assert after(replace(void, edits=()), newest) == replace(newest, evidence=(elsewhere,))

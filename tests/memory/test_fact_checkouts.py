@@ -16,13 +16,10 @@ import pytest
 
 from hermes_acp.memory.facts.changes import Amend, Retract
 from hermes_acp.memory.facts.fact import name_of
-from hermes_acp.memory.facts.store import Facts
 from hermes_acp.storage.fact_commits import RepositoryError
-from hermes_acp.storage.facts import FactTables
-from hermes_acp.workspace.memory_repository.repository import MemoryRepository
-from tests.memory.memories import FEATURE, MAIN, Memory, fact, said
-from tests.storage.test_faults import fill, small_disk
-from tests.workspace.repos import ENV, git
+from tests.memory.memories import FEATURE, MAIN, Memory, fact
+from tests.mounts import fill, mounted
+from tests.workspace.repos import git
 
 pytestmark = pytest.mark.slow
 
@@ -186,26 +183,22 @@ async def test_somebody_else_s_git_at_work_is_not_disturbed_and_one_that_died_is
     assert "MariaDB" in (tree_of(memory) / name_of(one)).read_text()
 
 
-async def test_a_folder_that_a_full_disk_left_behind_is_current_once_there_is_room(tmp_path: Path) -> None:
-    with small_disk(tmp_path / "disk", "size=1m"):
-        memory = await Memory.open(tmp_path)
-        small = MemoryRepository(tmp_path / "disk", ENV)
-        facts = Facts(FactTables(memory.database), lambda _: small, said)
-        await facts.apply(MAIN, [fact("first")])
-        await facts.drain()
-        filling = tmp_path / "disk" / "filling"
-        await facts.apply(MAIN, [fact(f"{number} " + "word " * 100) for number in range(40)])
-        # Enough for the history, and too little for a file of each fact.
-        fill(filling)
-        os.truncate(filling, filling.stat().st_size - 30 * 4096)
-        with contextlib.suppress(RepositoryError):
+async def test_a_folder_that_a_full_disk_left_behind_is_current_once_there_is_room(
+    memory: Memory, tmp_path: Path
+) -> None:
+    with mounted(tmp_path / "disk", "size=1m") as disk:
+        async with memory.on_disk(disk) as facts:
+            filling = disk / "filling"
+            await facts.apply(MAIN, [fact(f"{number} " + "word " * 100) for number in range(40)])
+            # Enough for the history, and too little for a file of each fact.
+            fill(filling)
+            os.truncate(filling, filling.stat().st_size - 30 * 4096)
+            with contextlib.suppress(RepositoryError):
+                await facts.drain()
+            tree = disk / "memory/project"
+            assert git(tree, "--no-optional-locks", "status", "--short") != ""
+            filling.unlink()
             await facts.drain()
-        tree = tmp_path / "disk/memory/project"
-        assert git(tree, "--no-optional-locks", "status", "--short") != ""
-        filling.unlink()
-        await facts.drain()
-        await facts.log("p", 1)
-        assert git(tree, "status", "--short") == ""
-        assert len([*tree.glob("facts/*.md")]) == 41
-        small.close()
-        await memory.close()
+            await facts.log("p", 1)
+            assert git(tree, "status", "--short") == ""
+            assert len([*tree.glob("facts/*.md")]) == 41

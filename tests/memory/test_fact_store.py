@@ -27,7 +27,7 @@ from hermes_acp.workspace.branch_state import BranchState
 from hermes_acp.workspace.memory_repository.repository import MemoryRepository
 from tests.cli.sessions_home import row
 from tests.memory.memories import FEATURE, MAIN, PROOF, SAID, TOPIC, Memory, example, fact, said
-from tests.storage.test_faults import small_disk
+from tests.mounts import fill, mounted
 from tests.workspace.repos import ENV, git
 
 pytestmark = pytest.mark.slow
@@ -396,24 +396,18 @@ async def test_the_first_page_of_five_thousand_facts_comes_quickly(memory: Memor
     assert decode(await tables.list("p")) == tuple(many)
 
 
-async def test_a_full_disk_refuses_what_it_cannot_keep_and_takes_the_rest_later(tmp_path: Path) -> None:
-    with small_disk(tmp_path / "disk", "size=512k"):
-        memory = await Memory.open(tmp_path)
-        small = MemoryRepository(tmp_path / "disk", ENV)
-        facts = Facts(FactTables(memory.database), lambda _: small, said)
-        await facts.apply(MAIN, [fact("first")])
-        await facts.drain()
-        filling = tmp_path / "disk" / "filling"
-        with filling.open("wb", buffering=0) as file, pytest.raises(OSError, match="No space"):
-            while True:
-                file.write(bytes(4096))
-        await facts.apply(MAIN, [fact("second"), fact("third")])
-        with pytest.raises(RepositoryError, match="The disk is full"):
+async def test_a_full_disk_refuses_what_it_cannot_keep_and_takes_the_rest_later(
+    memory: Memory, tmp_path: Path
+) -> None:
+    with mounted(tmp_path / "disk", "size=512k") as disk:
+        async with memory.on_disk(disk) as facts:
+            filling = disk / "filling"
+            fill(filling)
+            await facts.apply(MAIN, [fact("second"), fact("third")])
+            with pytest.raises(RepositoryError, match="The disk is full"):
+                await facts.drain()
+            assert await memory.texts(MAIN) == ["first", "second", "third"]
+            filling.unlink()
             await facts.drain()
-        assert await memory.texts(MAIN) == ["first", "second", "third"]
-        filling.unlink()
-        await facts.drain()
-        assert await facts.problems("p") == await facts.rebuild("p") == ()
-        assert await memory.texts(MAIN) == ["first", "second", "third"]
-        small.close()
-        await memory.close()
+            assert await facts.problems("p") == await facts.rebuild("p") == ()
+            assert await memory.texts(MAIN) == ["first", "second", "third"]

@@ -52,7 +52,8 @@ from hermes_acp.events import (
     TurnStarted,
     UsageUpdated,
 )
-from hermes_acp.server.acp.render import Abilities, Renderer, block, fenced
+from hermes_acp.server.acp.render.content import block, fenced
+from hermes_acp.server.acp.render.renderer import Abilities, Renderer
 from tests.acp import schema
 
 Json = dict[str, Any]

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from hermes_acp.storage.database import Database, StorageError
+from tests.mounts import fill, mounted
 from tests.storage import damage
 
 pytestmark = pytest.mark.programs
@@ -81,36 +82,9 @@ def statuses(pid: int) -> list[str]:
 needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
 
 
-@contextmanager
-def small_disk(folder: Path, options: str) -> Iterator[None]:
-    """A file system of its own."""
-    folder.mkdir(exist_ok=True)
-    try:
-        subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", options, "none", str(folder)], check=True, capture_output=True
-        )
-    except (OSError, subprocess.CalledProcessError):
-        pytest.skip("needs the right to mount a file system")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
-
-
-def fill(file: Path) -> None:
-    """Leave no byte free."""
-    with file.open("ab", buffering=0) as opened:
-        for size in (65_536, 4_096, 1):
-            try:
-                while opened.write(b"x" * size):
-                    pass
-            except OSError:
-                continue
-
-
 async def test_a_full_disk_is_said_by_everybody_and_over_when_there_is_room(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
-    with small_disk(disk, "size=256k"):
+    with mounted(disk, "size=256k"):
         database = await Database.open(disk / "x.db", repair=True)
         await database.write(damage.SESSION, ("s", "Title"))
         kept: list[int] = []
@@ -139,7 +113,7 @@ async def test_a_full_disk_is_said_by_everybody_and_over_when_there_is_room(tmp_
 
 async def test_on_a_full_disk_nothing_new_begins_until_there_is_room(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
-    with small_disk(disk, "size=256k"):
+    with mounted(disk, "size=256k"):
         await asyncio.to_thread(fill, disk / "filler")
         database = Database(disk / "x.db", repair=True)
         for _ in range(2):
@@ -152,7 +126,7 @@ async def test_on_a_full_disk_nothing_new_begins_until_there_is_room(tmp_path: P
 
 async def test_a_folder_that_became_read_only_is_said_and_usable_again_later(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
-    with small_disk(disk, "size=1m"):
+    with mounted(disk, "size=1m"):
         wanted = await damage.write(disk / "x.db", 2, 10)
         remount = ["mount", "-o", "remount,ro", str(disk)]
         await asyncio.to_thread(subprocess.run, remount, check=True)

@@ -15,6 +15,7 @@ import pytest
 from hermes_acp import __version__
 from hermes_acp.storage.errors import StorageError
 from hermes_acp.storage.owner import DataFolderInUse, Holder, Owner
+from tests.mounts import mounted
 
 pytestmark = pytest.mark.programs
 
@@ -121,19 +122,9 @@ def test_a_folder_that_is_a_file_is_named(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
-    folder = tmp_path / "data"
-    folder.mkdir()
-    try:
-        subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", "ro", "none", str(folder)], check=True, capture_output=True
-        )
-    except (OSError, subprocess.CalledProcessError):
-        pytest.skip("needs the right to mount a file system")
-    try:
-        with pytest.raises(StorageError, match=r"cannot be written .*Check the permissions"):
-            Owner(folder).claim()
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
+    refused = pytest.raises(StorageError, match=r"cannot be written .*Check the permissions")
+    with mounted(tmp_path / "data", "ro") as folder, refused:
+        Owner(folder).claim()
 
 
 def test_nonsense_in_the_lock_file_only_makes_the_owner_unknown(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from hermes_acp.events import Field, PlanEntry
 from hermes_acp.policy.effects import Effect, Permit, Refused
 from hermes_acp.policy.paths import inside, reserve
 from hermes_acp.tools.base import Reply, Tool, ToolError, ToolResult
-from hermes_acp.workspace.documents import Documents, EditorError, EditorFiles
+from hermes_acp.workspace.documents import Documents
+from hermes_acp.workspace.editors import EditorError, EditorFiles
 from hermes_acp.workspace.execution.local import LocalExecution
 
 

@@ -13,7 +13,7 @@ from hermes_acp import config
 from hermes_acp.storage.errors import StorageError
 from hermes_acp.storage.fact_commits import RepositoryError
 from tests.memory.memories import FEATURE, MAIN, Memory, fact
-from tests.storage.test_faults import small_disk
+from tests.mounts import mounted
 from tests.torture import memory
 
 KILLS = "HERMES_EDITOR_TEST_KILLS"
@@ -47,7 +47,7 @@ async def test_on_a_disk_that_fills_up_nothing_that_was_acknowledged_is_lost_nor
     tmp_path: Path,
 ) -> None:
     folder = tmp_path / "disk"
-    with small_disk(folder, "size=3m"):
+    with mounted(folder, "size=3m"):
         filled = await Memory.open(folder)
         said: list[str] = []
         refused = 0

@@ -18,11 +18,12 @@ from pathlib import Path
 
 import pytest
 
+from hermes_acp.agent.opening import BadPlace
 from hermes_acp.agent.options import BadOption
-from hermes_acp.agent.sessions import BadPlace
 from hermes_acp.events import Notice, TurnEnded
 from tests.agent.server import Window, act, call, serving
-from tests.workspace.checkpoints.test_bad_input import AS_ROOT, small_disk
+from tests.mounts import mounted
+from tests.workspace.checkpoints.test_bad_input import AS_ROOT
 from tests.workspace.checkpoints.trees import seen
 from tests.workspace.repos import ENV, git, make
 
@@ -402,7 +403,7 @@ async def test_a_file_of_two_gibibytes(case: Case) -> None:
 def little_room(case: Case) -> Iterator[None]:
     """What we keep of projects has no room for what is in this one."""
     (case.folder / "home" / "data").mkdir(parents=True)
-    with small_disk(case.folder / "home" / "data" / "projects", "2m"):
+    with mounted(case.folder / "home" / "data" / "projects", "size=2m"):
         (case.top / "noise.bin").write_bytes(os.urandom(4_000_000))
         yield
 

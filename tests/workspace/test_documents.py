@@ -13,8 +13,9 @@ import pytest
 
 from hermes_acp.policy.effects import Effect, Permit, PermitMismatch
 from hermes_acp.workspace import documents as module
-from hermes_acp.workspace.documents import Document, DocumentError, Documents, EditorError
-from hermes_acp.workspace.locations import inside, printable, resolve
+from hermes_acp.workspace.documents import Document, Documents
+from hermes_acp.workspace.editors import EditorError
+from hermes_acp.workspace.locations import DocumentError, inside, printable, resolve
 
 BOM = b"\xef\xbb\xbf"
 

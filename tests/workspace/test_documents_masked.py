@@ -11,7 +11,8 @@ from hermes_acp.policy.effects import Effect, Permit
 from hermes_acp.policy.masking import MARK, Masks
 from hermes_acp.tools.files import edit_file, read_file, write_file
 from hermes_acp.tools.patch import apply_patch
-from hermes_acp.workspace.documents import DocumentError, Documents
+from hermes_acp.workspace.documents import Documents
+from hermes_acp.workspace.locations import DocumentError
 from tests.tools.context import Buffers, Context, call, error, make_context
 
 TOKEN = "ghp_9fK2mQx7Lw4Zt8Rb1Vn6Yc3Hd5Js0Pg4Ua7E"

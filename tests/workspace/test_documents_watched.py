@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from hermes_acp.policy.effects import Effect, Permit
-from hermes_acp.workspace.documents import Document, DocumentError, Documents, EditorError
+from hermes_acp.workspace.documents import Document, Documents
+from hermes_acp.workspace.editors import EditorError
+from hermes_acp.workspace.locations import DocumentError
 
 Told = tuple[str | None, str | None, bool]
 

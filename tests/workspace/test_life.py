@@ -13,25 +13,16 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hermes_acp.workspace.checkpoints.checkpoints import Checkpoints
 from hermes_acp.workspace.checkpoints.records import Checkpoint, Span
 from tests.agent.server import Desk, Window, act, call, serving
+from tests.properties import FILES, MIDDLE, bounded
 from tests.workspace.checkpoints.trees import crashing, die_after
 from tests.workspace.repos import ENV, files_of, make
 
-BOUNDED = settings(
-    max_examples=15,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    suppress_health_check=list(HealthCheck),
-    phases=(Phase.explicit, Phase.generate),
-)
-FILES = ("a.txt", "b.txt", "sub/c.txt")
-MIDDLE = "".join(f"line {number}\n" for number in range(8))
 BRANCHES = ("main", "feature", "other")
 RESTORED = 4
 """So many checkpoints of each tree are restored at the end."""
@@ -284,7 +275,7 @@ class World:
 async def recorded(window: Window) -> None:
     """The user is not so quick that they could change a file before the turn's end was recorded."""
     # Nobody is told of a turn that changed nothing; there is no public way to see that.
-    await window.session._recording.settled()
+    await window.session._parts.recording.settled()
 
 
 def play(things: Sequence[Do]) -> None:
@@ -301,7 +292,7 @@ def play(things: Sequence[Do]) -> None:
 
 
 @pytest.mark.slow
-@BOUNDED
+@bounded(15)
 @given(THINGS)
 def test_no_text_of_the_user_is_ever_lost(things: list[Do]) -> None:
     play(things)

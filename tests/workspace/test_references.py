@@ -13,7 +13,8 @@ from repos import ENV, make
 from hermes_acp.content import LinkBlock, ResourceBlock, TextBlock
 from hermes_acp.policy.effects import Effect, Permit, Refused
 from hermes_acp.workspace import symbols
-from hermes_acp.workspace.documents import Documents, EditorError
+from hermes_acp.workspace.documents import Documents
+from hermes_acp.workspace.editors import EditorError
 from hermes_acp.workspace.references import Completion, Reference, Wrong, completions, find, quoted
 from hermes_acp.workspace.references_read import (
     FILES,

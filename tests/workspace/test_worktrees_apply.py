@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from hermes_acp.workspace.places import Places, Version
 from hermes_acp.workspace.review import Changes, changes
 from hermes_acp.workspace.swap import Exchange, Order, Swap
 from hermes_acp.workspace.worktrees.worktrees import Worktree, WorktreeError, create
+from tests.mounts import mounted
 from tests.workspace.repos import Repo, files_of, git, killed, make, stepping
 
 FILES = {
@@ -429,20 +429,8 @@ async def test_a_damaged_journal_is_named_and_stops_everything(repo: Repo) -> No
         await recover(repo.place)
 
 
-def run(*command: str) -> int:
-    return subprocess.run(command, check=False, capture_output=True).returncode
-
-
-def disk_of(folder: Path, size: str) -> bool:
-    """Mount a small disk; False where that is not allowed."""
-    folder.mkdir()
-    return run("/bin/mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(folder)) == 0
-
-
 async def test_a_full_disk_leaves_everything_as_it_was(tmp_path: Path) -> None:
-    if not disk_of(tmp_path / "disk", "4m"):
-        pytest.skip("a small disk cannot be mounted here")
-    try:
+    with mounted(tmp_path / "disk", "size=4m"):
         repo = make(tmp_path / "disk", FILES)
         worktree, path = await start(repo)
         (path / "a.txt").write_text("new\n" * 1000)
@@ -456,5 +444,3 @@ async def test_a_full_disk_leaves_everything_as_it_was(tmp_path: Path) -> None:
         (tmp_path / "disk" / "filler").unlink()
         repo.sound()
         assert await done(repo, worktree) == {"a.txt", "gone.txt"}
-    finally:
-        run("/bin/umount", str(tmp_path / "disk"))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from hermes_acp.agent import prompts
@@ -23,13 +23,15 @@ from hermes_acp.events import (
     FactNote,
     FactsShown,
     MemoryChanged,
+    Notice,
     QuestionAnswered,
     Steered,
     TurnStarted,
 )
 from hermes_acp.memory import views
 from hermes_acp.memory.facts import screen, telling, wishes
-from hermes_acp.memory.facts.changes import Change, Edit
+from hermes_acp.memory.facts.changes import Change
+from hermes_acp.memory.facts.edits import Edit
 from hermes_acp.memory.facts.evidence import stands_in
 from hermes_acp.memory.facts.fact import BadFact, Evidence, Fact
 from hermes_acp.memory.facts.names import chosen
@@ -48,6 +50,7 @@ By: TypeAlias = Literal["agent", "reflection", "user"]
 
 LISTED_CHARS = 12_000
 """Characters of a list; what does not fit is counted."""
+KEPT = "A fact that you edited by hand has changed"
 NOT_SAID = (
     "The quote stands in no message of the user in this session, so this is only a proposal: quote what they "
     "wrote, word by word."
@@ -80,6 +83,8 @@ class Notebook:
     """The claims about the user that this session has spoken for."""
     settled: bool = False
     """Whether the facts have followed all turns that were taken back."""
+    settling: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while they follow: what is owed is done once."""
     outside: Outside | None = None
     """The memory services of the user, where there are some."""
     told: FactsShown | None = None
@@ -109,6 +114,8 @@ class Notebook:
         if (version := await self.grounds.facts.version()) == self.exhausted:
             return
         ground = await self.grounds.at(cwd, self.session_id)
+        for file in await self.grounds.facts.kept_edits(ground.place):
+            self.publish(Notice("warning", KEPT, telling.kept(file)))
         facts = [fact for fact in await self.grounds.facts.visible(ground.place) if fact.id not in self.shown]
         if not facts:
             self.exhausted = version

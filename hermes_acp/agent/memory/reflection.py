@@ -15,17 +15,19 @@ from typing import cast, get_args
 import orjson
 
 from hermes_acp.agent import prompts
+from hermes_acp.agent.hub import News
 from hermes_acp.agent.memory import habits, lessons, signals
 from hermes_acp.agent.memory.grounds import Ground, Unsure
 from hermes_acp.agent.memory.habits import Seen
 from hermes_acp.agent.memory.notebook import Notebook, Thinking
 from hermes_acp.agent.memory.signals import Signal
 from hermes_acp.content import TextBlock
-from hermes_acp.events import Envelope, Rewound, TurnStarted
+from hermes_acp.events import Envelope, Event, Rewound, Steered, ToolCallStarted, TurnStarted
 from hermes_acp.llm import whole
 from hermes_acp.llm.base import ModelError, Request, UserMessage
 from hermes_acp.memory.facts import screen, wishes
-from hermes_acp.memory.facts.changes import Edit, Observe, Remember
+from hermes_acp.memory.facts.changes import Observe, Remember
+from hermes_acp.memory.facts.edits import Edit
 from hermes_acp.memory.facts.fact import KEY_CHARS, TEXT_CHARS, BadFact, Evidence, Fact, Kind, moment
 from hermes_acp.memory.scopes import Place
 from hermes_acp.memory.user_model.claims import is_claim
@@ -36,22 +38,42 @@ ANSWER_CHARS = 6_000
 """A longer answer is cut off, and not used."""
 SURE = 0.9
 """The confidence of what was understood without asking."""
+GLANCE_CHARS = 512
+"""A turn with more characters is looked through in a thread; so many take less than a millisecond."""
+GLANCE_EVENTS = 64
+"""The same for a turn with more events."""
 NOWHERE = Place("")
 """What holds for the user needs no project."""
 
 logger = logging.getLogger(__name__)
 
 
-async def reflect(book: Notebook, cwd: str, after: int, until: int) -> None:
-    """Learn from the events of a session behind `after`, up to `until`. Raises `StorageError`."""
-    turn = [item for item in await book.journal.read(book.session_id, after) if (item.seq or 0) <= until]
-    if not book.settled or any(isinstance(item.event, Rewound) for item in turn):
+def is_idle(book: Notebook, news: News) -> bool:
+    """Whether a glance shows that `reflect` would do nothing: so it is with most turns. Pure."""
+    turn = news.events
+    if turn is None or not book.settled or _rewinds(turn):
+        return False
+    if _is_aside(turn):
+        return True
+    if len(turn) > GLANCE_EVENTS or sum(_size(item.event) for item in turn) > GLANCE_CHARS:
+        return False
+    seen, found = _look(turn, answers=news.after > 1)
+    return not found and not _new(book, seen)
+
+
+async def reflect(book: Notebook, cwd: str, news: News) -> None:
+    """Learn from what happened in a session. Raises `StorageError`."""
+    turn = news.events
+    if turn is None:
+        read = await book.journal.read(book.session_id, news.after)
+        turn = tuple(item for item in read if (item.seq or 0) <= news.until)
+    if not book.settled or _rewinds(turn):
         await lessons.settle(book, cwd)
         book.settled = True
-    if any(isinstance(item.event, TurnStarted) and item.event.aside for item in turn):
+    if _is_aside(turn):
         return
-    seen, found = await asyncio.to_thread(_look, turn, answers=after > 1)
-    await _observe(book, seen)
+    seen, found = await asyncio.to_thread(_look, turn, answers=news.after > 1)
+    await _observe(book, _new(book, seen))
     if not found:
         return
     try:
@@ -68,14 +90,37 @@ async def reflect(book: Notebook, cwd: str, after: int, until: int) -> None:
             logger.info("session %s: nothing was learned from a sentence: %s", book.session_id, error)
 
 
+def _rewinds(turn: Sequence[Envelope]) -> bool:
+    return any(isinstance(item.event, Rewound) for item in turn)
+
+
+def _is_aside(turn: Sequence[Envelope]) -> bool:
+    return any(isinstance(item.event, TurnStarted) and item.event.aside for item in turn)
+
+
+def _size(event: Event) -> int:
+    """How many characters of an event are looked through."""
+    match event:
+        case TurnStarted() | Steered():
+            return len(signals.said(event.content))
+        case ToolCallStarted():
+            return len(event.arguments)
+        case _:
+            return 0
+
+
 def _look(turn: Sequence[Envelope], *, answers: bool) -> tuple[list[Seen], list[Signal]]:
-    """Everything that a turn shows, for one way to a thread: most turns show nothing."""
+    """Everything that a turn shows."""
     return habits.seen(turn), signals.find(turn, answers=answers)
 
 
-async def _observe(book: Notebook, seen: Sequence[Seen]) -> None:
+def _new(book: Notebook, seen: Sequence[Seen]) -> list[Seen]:
+    """What the session has not spoken for yet."""
+    return [item for item in seen if item.answer.text not in book.observed]
+
+
+async def _observe(book: Notebook, new: Sequence[Seen]) -> None:
     """Count what the turn shows of the user; they are told of claims that hold from now on."""
-    new = [item for item in seen if item.answer.text not in book.observed]
     if not new:
         return
     changes = [

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextlib import contextmanager
 from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, TypeAlias, cast
 
+from hermes_acp.agent.hub import News
 from hermes_acp.agent.turn import Turn
 from hermes_acp.content import Block
 from hermes_acp.events import Event
@@ -50,17 +51,16 @@ logger = logging.getLogger(__name__)
 
 
 class Remembering:
-    """The memory of one session whose journal has `seq` events; `publish` tells its windows."""
+    """The memory of one session; `publish` tells its windows."""
 
-    def __init__(self, opening: Opening, publish: Publish, spawn: Spawn, seq: int) -> None:
+    def __init__(self, opening: Opening, publish: Publish, spawn: Spawn) -> None:
         self._opening = opening
         self._publish = publish
         self._spawn = spawn
-        self._seen = seq
         self._notebook: Notebook | None = None
         self._reflection: ModuleType | None = None
         self._alone = asyncio.Lock()
-        self._thinking: set[asyncio.Task[None]] = set()
+        self._thinking: dict[asyncio.Task[None], range] = {}
         self._in_turn = asyncio.Lock()
         self._telling: set[asyncio.Task[None]] = set()
 
@@ -104,24 +104,29 @@ class Remembering:
         return cast("str", await module.run(desk, rest))
 
     async def follow(self, cwd: str) -> str:
-        """Have the facts follow turns that were taken back or brought back: what the user should know."""
+        """Have the facts follow turns that were taken back or brought back: what the user should know.
+
+        What is still thought about turns that are taken back has `CLOSING_SECONDS`.
+        """
         with _harmless("changed with the turns"):
-            # What was not thought to an end would come too late.
-            await self.stop()
-            async with self._alone:
-                module = await asyncio.to_thread(import_module, "hermes_acp.agent.memory.lessons")
-                return cast("str", await module.settle(await self.notebook(), cwd))
+            module = await asyncio.to_thread(import_module, "hermes_acp.agent.memory.lessons")
+            book = await self.notebook()
+            if self._thinking:
+                gone = cast("frozenset[int]", await module.gone(book))
+                # What is thought about these turns would come too late; the other turns stay.
+                late = [task for task, events in self._thinking.items() if not gone.isdisjoint(events)]
+                await _ended(late, CLOSING_SECONDS)
+            return cast("str", await module.settle(book, cwd))
         return NOT_FOLLOWED
 
-    def reflect(self, cwd: str, until: int) -> None:
+    def reflect(self, cwd: str, news: News) -> None:
         """Think about what came since the last time, behind the turn's end, which never waits for it."""
-        after, self._seen = self._seen, until
-        if len(self._thinking) < PENDING:
-            task = self._spawn(self._reflect(cwd, after, until))
-            self._thinking.add(task)
-            task.add_done_callback(self._thinking.discard)
+        if not self._is_idle(news) and len(self._thinking) < PENDING:
+            task = self._spawn(self._reflect(cwd, news))
+            self._thinking[task] = range(news.after + 1, news.until + 1)
+            task.add_done_callback(self._thinking.pop)
         if self._notebook is not None and self._notebook.outside is not None:
-            self._behind(self._sync(self._notebook.outside, cwd, after, until))
+            self._behind(self._sync(self._notebook.outside, cwd, news))
 
     async def end(self) -> None:
         """Stop thinking, and leave the memory services; they have as long for what they were not told yet."""
@@ -149,21 +154,28 @@ class Remembering:
         with _harmless("opened outside"):
             await outside.warm()
 
-    async def _sync(self, outside: Outside, cwd: str, after: int, until: int) -> None:
+    async def _sync(self, outside: Outside, cwd: str, news: News) -> None:
         with _harmless("told outside"):
             async with self._in_turn:
-                await outside.sync(cwd, after, until)
+                await outside.sync(cwd, news.after, news.until)
 
-    async def _reflect(self, cwd: str, after: int, until: int) -> None:
+    def _is_idle(self, news: News) -> bool:
+        if self._notebook is None or self._reflection is None:
+            return False
+        with _harmless("asked about a turn"):
+            return cast("bool", self._reflection.is_idle(self._notebook, news))
+        return True
+
+    async def _reflect(self, cwd: str, news: News) -> None:
         with _harmless("written after a turn"):
             async with self._alone:
                 if self._reflection is None:
                     name = "hermes_acp.agent.memory.reflection"
                     self._reflection = await asyncio.to_thread(import_module, name)
-                await self._reflection.reflect(await self.notebook(), cwd, after, until)
+                await self._reflection.reflect(await self.notebook(), cwd, news)
 
 
-async def _ended(tasks: set[asyncio.Task[None]], seconds: float) -> None:
+async def _ended(tasks: Iterable[asyncio.Task[None]], seconds: float) -> None:
     """Wait for tasks, which are cancelled once this took too long."""
     if running := set(tasks):
         _, late = await asyncio.wait(running, timeout=seconds)

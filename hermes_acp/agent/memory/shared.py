@@ -68,7 +68,7 @@ class SharedMemory:
         opening = await asyncio.to_thread(import_module, "hermes_acp.memory.providers.opening")
         if self._services is None:
             self._services = cast("Services", opening.Services())
-        services = await self._services.of(origin.settings.memory_services, origin.settings.keys)
+        services = await self._services.of(origin.settings)
         return cast("Outside", module.opened(book, services, origin.secrets))
 
     async def run(self) -> None:

@@ -23,11 +23,18 @@ from hermes_acp.memory import views
 from hermes_acp.memory.facts import screen, telling, undoing
 from hermes_acp.memory.facts.changes import Amend, Change, Confirm
 from hermes_acp.memory.facts.fact import BadFact
-from hermes_acp.memory.facts.names import chosen
+from hermes_acp.memory.facts.ids import ID as ID_OF_CHANGE
+from hermes_acp.memory.facts.names import chosen, short
 from hermes_acp.memory.facts.store import Applied
 from hermes_acp.memory.scopes import store_of
 
-NO_EDITOR = "No editor is known: set EDITOR, or give the new text with --text."
+NO_EDITOR = "No editor is known: set EDITOR, or give the new text of a fact with --text."
+BAD_EDITOR = "The editor {editor} cannot be used: {why}. Set EDITOR to another one, or give --text."
+NO_TEXT = "A fact without a text is none: `hermes-editor memory retract {fact}` takes it back."
+NEITHER = (
+    "There is no fact or change {typed!r} here: `hermes-editor memory list --all` has the facts, "
+    "`hermes-editor memory log` the changes."
+)
 AGREED = "Forget this for good, with what was concluded from it? [y/N] "
 
 
@@ -63,7 +70,10 @@ async def revert(args: argparse.Namespace, desk: Desk) -> int:
     except BadFact:
         if args.action == "retract":
             raise
-        return _tell(args, await desk.facts.revert(desk.place, args.fact.strip().upper()))
+        change_id = args.fact.strip().upper()
+        if not ID_OF_CHANGE.fullmatch(change_id):
+            raise BadFact(NEITHER.format(typed=args.fact.strip()[:40])) from None
+        return _tell(args, await desk.facts.revert(desk.place, change_id))
     changes = undoing.retraction(fact.id, facts)
     if not changes:
         return fail(f"{fact.id} was taken back already.")
@@ -102,6 +112,8 @@ async def edit(args: argparse.Namespace, desk: Desk) -> int:
     if args.fact:
         fact = await desk.chosen(args.fact)
         text = args.text if args.text is not None else await _edited(fact.text, desk.env)
+        if not text.strip():
+            return fail(NO_TEXT.format(fact=short(fact.id)))
         if text.strip() == fact.text:
             return fail("Nothing was changed.")
         return await _change(args, desk, (Amend(fact.id, text, author="user"),))
@@ -111,7 +123,8 @@ async def edit(args: argparse.Namespace, desk: Desk) -> int:
     text = await _edited(view.text, desk.env)
     read = await asyncio.to_thread(views.read_back, view, text, await desk.all())
     for conflict in read.conflicts:
-        print(one_line(f"{conflict.fact_id} {conflict.wanted}: {conflict.why}".strip()), file=sys.stderr)
+        about = f"{conflict.fact_id} {conflict.wanted}".strip()
+        print(one_line(f"{about}: {conflict.why}" if about else conflict.why), file=sys.stderr)
     if not read.changes:
         return FAILURE if read.conflicts else fail("Nothing was changed.")
     return await _change(args, desk, read.changes) or (FAILURE if read.conflicts else SUCCESS)
@@ -143,9 +156,13 @@ def _agreed(listing: str) -> bool:
 async def _edited(text: str, env: Mapping[str, str]) -> str:
     """What the user makes of a text in their editor. Raises `BadFact` when there is none, or it fails."""
     editor = env.get("VISUAL") or env.get("EDITOR")
-    if not editor:
+    try:
+        words = shlex.split(editor or "")
+    except ValueError as error:
+        raise BadFact(BAD_EDITOR.format(editor=editor, why=str(error).lower())) from error
+    if not words:
         raise BadFact(NO_EDITOR)
-    return await asyncio.to_thread(_edit, shlex.split(editor), text, env)
+    return await asyncio.to_thread(_edit, words, text, env)
 
 
 def _edit(editor: list[str], text: str, env: Mapping[str, str]) -> str:
@@ -156,7 +173,8 @@ def _edit(editor: list[str], text: str, env: Mapping[str, str]) -> str:
             ended = subprocess.run([*editor, str(file)], env=dict(env), check=False)
             edited = file.read_text("utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise BadFact(f"The editor {editor[0]} cannot be used: {error}. {NO_EDITOR}") from error
+            why = (error.strerror or str(error)).lower() if isinstance(error, OSError) else "it wrote no text"
+            raise BadFact(BAD_EDITOR.format(editor=editor[0], why=why)) from error
     if ended.returncode:
         raise BadFact(f"{editor[0]} ended with {ended.returncode}: nothing was changed.")
     return edited

@@ -63,6 +63,9 @@ def run(args: argparse.Namespace, env: Mapping[str, str]) -> int:
         return recall.run(args, env)
     try:
         return asyncio.run(_act(args, config.paths(env), env))
+    except BrokenPipeError:
+        # Whoever read the output has seen enough.
+        raise
     except (BadFact, NoFolder, RepositoryError, StorageError, Unsure, OSError) as error:
         return fail(str(error))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,7 +12,8 @@ from pathlib import Path
 from hermes_acp import config
 from hermes_acp.agent.memory.grounds import Grounds, open_facts
 from hermes_acp.cli.history import NoFolder
-from hermes_acp.cli.screen import one_line
+from hermes_acp.cli.screen import one_line, safe
+from hermes_acp.memory.facts import telling
 from hermes_acp.memory.facts.fact import Fact
 from hermes_acp.memory.facts.names import chosen
 from hermes_acp.memory.facts.store import Facts
@@ -71,6 +73,7 @@ class Desk:
 async def opened(cwd: str | None, paths: config.Paths, env: Mapping[str, str]) -> AsyncGenerator[Desk, None]:
     """The memory of a folder, or of this one; what was changed is in git at the end.
 
+    The owner is told on standard error of edits by hand that their facts have left behind.
     Raises `NoFolder`, `StorageError` and `RepositoryError`.
     """
     cwd = await asyncio.to_thread(os.path.realpath, cwd or ".")
@@ -84,6 +87,8 @@ async def opened(cwd: str | None, paths: config.Paths, env: Mapping[str, str]) -
         ground = await grounds.at(cwd)
         yield Desk(paths, env, cwd, grounds, ground.place, ground.root, ground.commit)
         await facts.drain()
+        for file in await facts.kept_edits(ground.place):
+            print(safe(telling.kept(file)), file=sys.stderr)
     finally:
         facts.close()
         await database.close()

@@ -8,15 +8,17 @@ import re
 
 from hermes_acp.cli.command import SUCCESS, Subparsers, fail
 from hermes_acp.cli.memory.desk import Desk
-from hermes_acp.cli.memory.listing import ID
+from hermes_acp.cli.memory.listing import ID, count
 from hermes_acp.cli.screen import safe
 from hermes_acp.cli.sessions.store import print_json
 from hermes_acp.memory.facts import telling
-from hermes_acp.memory.facts.changes import Edit
+from hermes_acp.memory.facts.edits import Edit
 from hermes_acp.memory.facts.fact import format_file, name_of
 from hermes_acp.storage.fact_commits import LogEntry
 
 LIMIT = 20
+NOTHING = "Nothing has changed yet."
+FORGOTTEN = "(what it changed was forgotten)"
 SESSION = re.compile(r"^Hermes-Session: (\S+)$", re.MULTILINE)
 
 
@@ -24,7 +26,7 @@ def register(actions: Subparsers) -> tuple[argparse.ArgumentParser, ...]:
     """Add the arguments of these actions."""
     log = actions.add_parser("log", help="the last changes, the newest first")
     log.add_argument("fact", nargs="?", metavar="ID", help=f"only those of a fact: {ID}")
-    log.add_argument("--limit", type=int, default=LIMIT, metavar="N", help=f"how many (default {LIMIT})")
+    log.add_argument("--limit", type=count, default=LIMIT, metavar="N", help=f"how many (default {LIMIT})")
     diff = actions.add_parser("diff", help="what a change did, as a diff")
     diff.add_argument("change", nargs="?", metavar="CHANGE", help="its id, from `log`; default: the last one")
     return log, diff
@@ -32,16 +34,17 @@ def register(actions: Subparsers) -> tuple[argparse.ArgumentParser, ...]:
 
 async def log(args: argparse.Namespace, desk: Desk) -> int:
     """Print the last changes."""
-    entries = await _entries(desk, max(0, args.limit), args.fact)
+    entries = await _entries(desk, args.limit, args.fact)
     if args.json:
         print_json([_member(entry) for entry in entries])
         return SUCCESS
     for entry in entries:
         edits = await _edits(desk, entry.change_id)
         print(f"{entry.change_id}  {telling.when(entry.at)}{_of(entry)}")
-        print(safe("\n".join(f"  {line}" for edit in edits for line in telling.edit(edit).splitlines())))
+        lines = [line for edit in edits for line in telling.edit(edit).splitlines()] or [FORGOTTEN]
+        print(safe("\n".join(f"  {line}" for line in lines)))
     if not entries:
-        print("Nothing has changed yet.")
+        print(NOTHING)
     return SUCCESS
 
 
@@ -50,9 +53,11 @@ async def diff(args: argparse.Namespace, desk: Desk) -> int:
     change_id = (args.change or "").strip().upper()
     if not change_id and (entries := await _entries(desk, 1, None)):
         change_id = entries[0].change_id
-    edits = await _edits(desk, change_id) if change_id else []
+    if not change_id:
+        return fail(NOTHING)
+    edits = await _edits(desk, change_id)
     if not edits:
-        return fail("There is no such change here: `memory log` lists the changes.")
+        return fail("There is no such change here: `hermes-editor memory log` lists the changes.")
     if args.json:
         print_json(
             {

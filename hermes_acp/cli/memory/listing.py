@@ -10,7 +10,7 @@ import time
 from hermes_acp.agent.memory import anchors
 from hermes_acp.cli.command import SUCCESS, Subparsers
 from hermes_acp.cli.memory.desk import Desk
-from hermes_acp.cli.screen import safe
+from hermes_acp.cli.screen import one_line, safe
 from hermes_acp.cli.sessions.store import print_json
 from hermes_acp.memory import views
 from hermes_acp.memory.facts import telling
@@ -20,6 +20,8 @@ from hermes_acp.memory.scopes import USER
 from hermes_acp.memory.user_model import claims
 
 ELSEWHERE = "Sessions at other commits without a branch have learned more ({count}): --all shows it."
+LONGEST = 9
+"""Digits of a number that somebody means."""
 ID = "the id of a fact, or its last six characters"
 
 
@@ -37,6 +39,13 @@ def register(actions: Subparsers) -> tuple[argparse.ArgumentParser, ...]:
     why = actions.add_parser("why", help="the words that a fact comes from, and what came of it")
     why.add_argument("fact", metavar="ID", help=ID)
     return listing, show, why
+
+
+def count(text: str) -> int:
+    """How many are wanted, as it was typed."""
+    if text.isascii() and text.isdigit() and int(text[:LONGEST]) > 0 and len(text) <= LONGEST:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{one_line(text)!r} is no number from 1 on")
 
 
 async def list_(args: argparse.Namespace, desk: Desk) -> int:
@@ -71,7 +80,8 @@ async def show(args: argparse.Namespace, desk: Desk) -> int:
     if args.json:
         print_json({"project": project.text, "user": user.text})
     else:
-        print(safe("\n".join(filter(None, (project.text, user.text)))) or telling.NOTHING, end="")
+        pages = "\n".join(filter(None, (project.text, user.text)))
+        print(safe(pages) or f"{telling.NOTHING}\n", end="")
     return SUCCESS
 
 

@@ -18,6 +18,7 @@ from hermes_acp import config
 from hermes_acp.cli import history
 from hermes_acp.cli.command import BAD_USAGE, FAILURE, SUCCESS, Subparsers, fail
 from hermes_acp.cli.history import NoFolder
+from hermes_acp.cli.memory.listing import count
 from hermes_acp.cli.screen import one_line
 from hermes_acp.cli.sessions.store import print_bytes
 from hermes_acp.llm import choice
@@ -67,7 +68,7 @@ def register(actions: Subparsers) -> None:
     found.add_argument("--cwd", metavar="DIR", help="the folder whose project is meant (default: this one)")
     found.add_argument("--all", action="store_true", help="search all projects")
     found.add_argument(
-        "--limit", type=int, default=recall.LIMIT, metavar="N", help=f"how many (default {recall.LIMIT})"
+        "--limit", type=count, default=recall.LIMIT, metavar="N", help=f"how many (default {recall.LIMIT})"
     )
     found.add_argument("--session", metavar="ID", help="only this session")
     found.add_argument("--file", metavar="PATH", help="only sessions in which this file is named")

@@ -33,6 +33,10 @@ SECONDS = 120.0
 ATTEMPTS = 3
 """Times that facts are published anew because somebody else published meanwhile."""
 SAFE = ("core.hooksPath=/dev/null", "protocol.ext.allow=never", "core.fsmonitor=false")
+NO_REMOTE = (
+    "There is no remote {named} and no folder of that name here: `git remote -v` lists the remotes, a URL "
+    "or a path will do, too."
+)
 AGREED = "Publish these to {remote}, for everybody who can read it? [y/N] "
 
 
@@ -143,7 +147,10 @@ def _url(named: str, desk: Desk) -> str:
         raise RepositoryError(f"{one_line(named)} is no remote.")
     asked = _run(("-C", desk.cwd, "config", "--get", f"remote.{named}.url"), desk.env, b"")
     url = asked.stdout.decode("utf-8", "replace").strip()
-    return url or (str(Path(desk.cwd, named)) if Path(desk.cwd, named).exists() else named)
+    path = Path(desk.cwd, named)
+    if not (url or path.exists() or set(named) & {"/", ":"}):
+        raise RepositoryError(NO_REMOTE.format(named=one_line(named)))
+    return url or (str(path) if path.exists() else named)
 
 
 def _facts(remote: _Remote) -> tuple[list[Fact], list[str]]:

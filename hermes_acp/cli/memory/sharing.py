@@ -12,7 +12,7 @@ from pathlib import Path
 
 import orjson
 
-from hermes_acp.cli.command import FAILURE, SUCCESS, Subparsers
+from hermes_acp.cli.command import FAILURE, SUCCESS, Subparsers, fail
 from hermes_acp.cli.memory.desk import Desk
 from hermes_acp.cli.screen import one_line
 from hermes_acp.cli.sessions.store import print_bytes, print_json
@@ -38,19 +38,25 @@ def register(actions: Subparsers) -> tuple[argparse.ArgumentParser, ...]:
 
 
 async def export(args: argparse.Namespace, desk: Desk) -> int:
-    """Print all facts, whatever became of them. Raises `OSError`."""
+    """Print all facts, whatever became of them."""
     facts = sorted((await desk.all()).values(), key=lambda fact: fact.id)
     data = b"".join(orjson.dumps(telling.member(fact), option=orjson.OPT_APPEND_NEWLINE) for fact in facts)
     if args.to:
-        await asyncio.to_thread(_write, Path(args.to), data)
+        try:
+            await asyncio.to_thread(_write, Path(args.to), data)
+        except OSError as error:
+            return fail(f"{args.to} cannot be written: {(error.strerror or str(error)).lower()}.")
     else:
         print_bytes(data)
     return SUCCESS
 
 
 async def take(args: argparse.Namespace, desk: Desk) -> int:
-    """Take in facts of a file; lines that are none are named and left out. Raises `OSError`."""
-    lines = await asyncio.to_thread(_lines, args.file)
+    """Take in facts of a file; lines that are none are named and left out."""
+    try:
+        lines = await asyncio.to_thread(_lines, args.file)
+    except OSError as error:
+        return fail(f"{args.file} cannot be read: {(error.strerror or str(error)).lower()}.")
     facts, problems = await asyncio.to_thread(_read, lines)
     return await take_in(desk, facts, problems, as_json=args.json)
 

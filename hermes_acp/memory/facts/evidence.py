@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TypeAlias
 
 from hermes_acp.memory.facts.changes import Change, Confirm, Retract, Take
-from hermes_acp.memory.facts.fact import Evidence, Fact
+from hermes_acp.memory.facts.fact import Evidence, Fact, folded
 
 MessageText: TypeAlias = Callable[[str, int], Awaitable[str]]
 """The text of an event of a session, by the session's id and the event's number; empty when there is none."""
@@ -34,15 +34,11 @@ def stale(fact: Fact, blob_of: BlobOf) -> bool:
 
 def stands_in(quote: str, text: str) -> bool:
     """Whether a text has these words in a row, however the lines break; an empty quote means any text."""
-    folded = _folded(text)
-    return bool(folded) and _folded(quote) in folded
+    said = folded(text)
+    return bool(said) and folded(quote) in said
 
 
 async def _checked(item: Evidence, message: MessageText) -> Evidence:
     text = await message(item.session, item.seq)
     found = await asyncio.to_thread(stands_in, item.quote, text)
     return replace(item, found=found)
-
-
-def _folded(text: str) -> str:
-    return " ".join(text.casefold().split())

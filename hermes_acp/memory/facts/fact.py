@@ -25,7 +25,7 @@ import functools
 import json
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import fields
+from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from typing import Literal, TypeAlias, cast, get_args
 
@@ -105,6 +105,11 @@ class Fact:
         """Whether it was not taken back, and is more than a proposal; it may have been replaced."""
         return self.status in ("active", "superseded")
 
+    @property
+    def proven(self) -> bool:
+        """Whether a quote of its evidence was found."""
+        return any(item.found for item in self.evidence)
+
 
 @functools.cache
 def _codec() -> TypeAdapter[tuple[Fact, ...]]:
@@ -137,7 +142,12 @@ def clean(text: str) -> str:
 
 def clean_key(key: str) -> str:
     """A key as it is compared: in lower case, in one line."""
-    return " ".join(clean(key).casefold().split())
+    return folded(clean(key))
+
+
+def folded(text: str) -> str:
+    """A text as it is compared: without the case of its letters, and however its lines break."""
+    return " ".join(text.casefold().split())
 
 
 def moment(at: float) -> float:
@@ -294,16 +304,7 @@ def _spelled_time(at: float) -> str:
 
 
 def _members(item: Evidence) -> dict[str, object]:
-    values = {
-        "session": item.session,
-        "seq": item.seq,
-        "quote": item.quote,
-        "commit": item.commit,
-        "anchor": item.anchor,
-        "found": item.found,
-        "at": item.at,
-    }
-    return {name: value for name, value in values.items() if value != _DEFAULTS[name]}
+    return {name: value for name, value in asdict(item).items() if value != _DEFAULTS[name]}
 
 
 def _json(value: object) -> str:

@@ -12,7 +12,7 @@ from hermes_acp.storage.fact_commits import FactCommit, FactVersion, LogEntry
 class Repository(Protocol):
     """The history of one store's facts. All methods raise `RepositoryError` (of `storage`).
 
-    Everything but `locked` and `close` is called while the caller holds the lock.
+    Everything but `locked`, `kept_edits` and `close` is called while the caller holds the lock.
     """
 
     def locked(self) -> AbstractAsyncContextManager[bool]:
@@ -47,6 +47,10 @@ class Repository(Protocol):
 
     async def problems(self) -> Sequence[str]:
         """What is wrong with the repository; empty when it is sound."""
+        ...
+
+    async def kept_edits(self) -> Sequence[str]:
+        """Files that somebody edited and whose facts have changed since: they stay, and are told of once."""
         ...
 
     async def tidy(self) -> None:

@@ -6,14 +6,16 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 from hermes_acp.memory import scopes
-from hermes_acp.memory.facts import changes as plans
 from hermes_acp.memory.facts import ids, undoing, writing
-from hermes_acp.memory.facts.changes import Change, Edit
+from hermes_acp.memory.facts.changes import Change
+from hermes_acp.memory.facts.edits import Edit, moved
 from hermes_acp.memory.facts.evidence import MessageText, checked
 from hermes_acp.memory.facts.fact import BadFact, Fact, decode, moment, name_of, parse_file
+from hermes_acp.memory.facts.planning import plan
 from hermes_acp.memory.facts.reading import Review, from_files, known_from, known_to, reviews
 from hermes_acp.memory.facts.repository import Repository
 from hermes_acp.memory.facts.undoing import Void
@@ -30,6 +32,7 @@ LINGER = 0.5
 """Seconds that the writer waits for more changes, to write them together."""
 RETRY = 30.0
 """Seconds after which the writer looks at the queue even when nobody called it."""
+NO_CHANGE = "There is no change {change_id} here: `memory log` lists the changes."
 
 T = TypeVar("T")
 
@@ -136,7 +139,7 @@ class Facts:
 
         async def make(change_id: str, at: float) -> tuple[Applied, list[Queued]]:
             facts = await self._here(place)
-            made = await asyncio.to_thread(plans.plan, proven, facts, place, at, ids.rising(at))
+            made = await asyncio.to_thread(plan, proven, facts, place, at, ids.rising(at))
             stores = _by_store(made.edits, place)
             rows = [writing.queued(store, change_id, at, part, session) for store, part in stores.items()]
             return Applied(change_id, made.ids, made.notes, made.edits), rows
@@ -145,10 +148,9 @@ class Facts:
 
     async def revert(self, place: Place, change_id: str, session: str = "") -> Applied:
         """Take a change back, and what was derived from it; what came later stays. Itself a change."""
-        stores = [store for store in (place.project, USER) if store]
-        histories = {store: await self._edits(store, change_id) for store in stores}
+        histories = await self._histories(place, change_id)
         if not any(histories.values()):
-            raise BadFact(f"There is no change {change_id} here: `memory log` lists the changes.")
+            raise BadFact(NO_CHANGE.format(change_id=change_id))
 
         async def make(own_id: str, at: float) -> tuple[Applied, list[Queued]]:
             rows: list[Queued] = []
@@ -162,8 +164,14 @@ class Facts:
 
         return await self._make(make)
 
-    async def unlearn(self, place: Place, void: Void) -> Applied:
-        """Have some events of a session count as evidence no more; see `undoing.unlearn`."""
+    async def unlearn(self, place: Place, void: Void, changes: Collection[str] = ()) -> Applied:
+        """Have some events of a session count as evidence no more; see `undoing.unlearn`.
+
+        `changes` were made there, in order: their edits are read from the history.
+        """
+        histories = [await self._histories(place, change_id) for change_id in changes]
+        edits = [edit for history in histories for part in history.values() for edit in part]
+        void = replace(void, edits=edits)
 
         async def make(change_id: str, at: float) -> tuple[Applied, list[Queued]]:
             facts = await self._here(place)
@@ -211,7 +219,7 @@ class Facts:
             found = scopes.reconcile(await self._tables.scopes(store), known, now)
             moves = tuple(move for move in found if move.why != "deleted" or move.source not in elsewhere)
             facts = await self.all(store) if moves else {}
-            edits = await asyncio.to_thread(plans.moved, facts, moves)
+            edits = await asyncio.to_thread(moved, facts, moves)
             return moves, [writing.queued(store, change_id, at, edits, session)] if edits else []
 
         moves = await self._make(make)
@@ -237,7 +245,7 @@ class Facts:
         move = Move("recovered", f"{scopes.ARCHIVE}{branch}", f"{scopes.OVERLAY}{branch}")
 
         async def make(change_id: str, at: float) -> tuple[Applied, list[Queued]]:
-            edits = await asyncio.to_thread(plans.moved, await self.all(store), (move,))
+            edits = await asyncio.to_thread(moved, await self.all(store), (move,))
             if not edits:
                 raise BadFact(f"Nothing was kept of a branch {branch}.")
             found = tuple(edit.after.id for edit in edits)
@@ -262,6 +270,11 @@ class Facts:
     async def changed(self, store: str, change_id: str) -> tuple[Edit, ...]:
         """What a change did; empty when there was no such change."""
         return await self._edits(store, change_id)
+
+    async def kept_edits(self, place: Place) -> list[str]:
+        """Files that somebody edited and whose facts have changed since: they stay, and are told of once."""
+        stores = [store for store in (place.project, USER) if store]
+        return [file for store in stores for file in await self._repository(store).kept_edits()]
 
     async def rebuild(self, store: str) -> tuple[str, ...]:
         """Make the index anew from the history; a sentence for each file that is none of a fact."""
@@ -335,6 +348,10 @@ class Facts:
         repository = self._repository(store)
         async with repository.locked():
             return await read(repository)
+
+    async def _histories(self, place: Place, change_id: str) -> dict[str, tuple[Edit, ...]]:
+        """What a change did to each store of a place."""
+        return {store: await self._edits(store, change_id) for store in (place.project, USER) if store}
 
     async def _edits(self, store: str, change_id: str) -> tuple[Edit, ...]:
         versions = await self._reading(store, lambda repository: repository.versions(change_id))

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime
+from pathlib import PurePath
 
 from hermes_acp.memory import scopes
-from hermes_acp.memory.facts.changes import Edit
+from hermes_acp.memory.facts.edits import Edit
 from hermes_acp.memory.facts.fact import Evidence, Fact
 from hermes_acp.memory.facts.names import short
 
 LINE_CHARS = 300
 """Characters of a fact's text in a list."""
 AUTHORS = {"user": "said by the user", "agent": "inferred by the agent", "import": "taken in from elsewhere"}
+KEPT = (
+    "{file} was edited by hand, and its fact has changed since. The file stays as it is and is not read: "
+    "`hermes-editor memory show {fact}` prints the fact, `memory edit {fact}` changes it. Delete the file to "
+    "have it written anew with the next change."
+)
 NOTHING = "Nothing is remembered here yet."
 
 
@@ -20,6 +27,11 @@ def line(fact: Fact) -> str:
     """A fact in one line: its short id, what and where it is, and what it says."""
     state = "" if fact.status == "active" else f" ({fact.status})"
     return f"{short(fact.id)}  {fact.kind}, {reach(fact.scope)}{state}: {said(fact)}"
+
+
+def kept(file: str) -> str:
+    """What became of an edit of the owner's, and what to do about it."""
+    return KEPT.format(file=file, fact=short(PurePath(file).stem))
 
 
 def said(fact: Fact) -> str:
@@ -91,7 +103,7 @@ def member(fact: Fact) -> dict[str, object]:
         "updated": fact.updated,
         "supersedes": list(fact.supersedes),
         "derived_from": list(fact.derived_from),
-        "evidence": [_member(item) for item in fact.evidence],
+        "evidence": [asdict(item) for item in fact.evidence],
     }
 
 
@@ -113,18 +125,6 @@ def _evidence(item: Evidence) -> str:
     ) + (f", {when(item.at)}" if item.at else "")
     quote = f"“{' '.join(item.quote.split())}”" if item.quote else "no words are quoted"
     return f"- evidence: {quote} ({place}{more}{'' if item.found else '; the quote is not there'})"
-
-
-def _member(item: Evidence) -> dict[str, object]:
-    return {
-        "session": item.session,
-        "seq": item.seq,
-        "quote": item.quote,
-        "commit": item.commit,
-        "anchor": item.anchor,
-        "found": item.found,
-        "at": item.at,
-    }
 
 
 def _links(word: str, ids: Iterable[str], facts: Mapping[str, Fact]) -> Sequence[str]:

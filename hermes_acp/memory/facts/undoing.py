@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from hermes_acp.memory.facts.changes import Edit, Retract, edits
+from hermes_acp.memory.facts.changes import Retract
+from hermes_acp.memory.facts.edits import Edit, edits
 from hermes_acp.memory.facts.fact import Evidence, Fact
 from hermes_acp.memory.user_model.claims import is_claim
 from hermes_acp.records import record
@@ -43,13 +44,14 @@ class Void:
     """Events of a session that are not to count any more, neither as evidence nor for what they took back.
 
     `owned` are facts that their owner has changed since they were learned: these need no evidence.
-    `retracted` are those that were taken back there.
+    `retracted` are those that were taken back there, `edits` what was done there to facts, in order.
     """
 
     session: str
     events: Collection[int]
     owned: Collection[str] = ()
     retracted: Collection[str] = ()
+    edits: Sequence[Edit] = ()
 
     def touches(self, fact: Fact) -> bool:
         """Whether one of the events is evidence of a fact."""
@@ -64,19 +66,18 @@ def unlearn(void: Void, facts: Mapping[str, Fact], at: float) -> tuple[Edit, ...
     """What to do to the facts when some events do not count any more.
 
     Those without other evidence are retracted, with what was derived from them, but for those of the
-    owner, and claims, which are believed as far as their evidence goes. What was retracted there holds
-    again, or is a proposal where nobody but the agent has said it.
+    owner, and claims, which are believed as far as their evidence goes. What stays is as it was before
+    the `edits`. What was retracted there holds again, or is a proposal where nobody but the agent has
+    said it.
     """
     after = dict(facts)
     gone: set[str] = set()
     for fact in facts.values():
         if fact.status == "retracted" or not void.touches(fact):
             continue
-        left = tuple(item for item in fact.evidence if not void.covers(item))
-        # What an agent infers holds only by the owner's yes.
-        confirmed = fact.author == "agent" and fact.stands
-        if left or is_claim(fact) or confirmed or fact.id in void.owned:
-            after[fact.id] = replace(fact, evidence=left)
+        if stays(fact, void):
+            left = tuple(item for item in fact.evidence if not void.covers(item))
+            after[fact.id] = replace(_before(fact, void, at), evidence=left)
         else:
             after[fact.id] = replace(fact, status="retracted", updated=at)
             gone.add(fact.id)
@@ -89,6 +90,14 @@ def unlearn(void: Void, facts: Mapping[str, Fact], at: float) -> tuple[Edit, ...
         if after[fact_id].status != "retracted":
             after[fact_id] = replace(after[fact_id], status="retracted", updated=at)
     return edits(facts, after)
+
+
+def stays(fact: Fact, void: Void) -> bool:
+    """Whether a fact needs none of the events: it has other evidence, or its owner vouches for it."""
+    # What an agent infers holds only by the owner's yes.
+    confirmed = fact.author == "agent" and fact.stands
+    other = not all(map(void.covers, fact.evidence))
+    return other or is_claim(fact) or confirmed or fact.id in void.owned
 
 
 def retraction(fact_id: str, facts: Mapping[str, Fact]) -> list[Retract]:
@@ -124,6 +133,18 @@ def derived(
             return frozenset(found)
         found |= new
         origins |= new
+
+
+def _before(fact: Fact, void: Void, at: float) -> Fact:
+    """A fact that stays, as it was before what was done there; not where its owner has changed it since."""
+    if is_claim(fact) or fact.id in void.owned:
+        return fact
+    before = fact
+    for edit in reversed(void.edits):
+        if edit.after.id == fact.id and edit.before is not None:
+            before = _merged(edit.before, edit.after, before)
+    # What is concluded from the old words from now on falls when the new ones come back.
+    return before if before.text == fact.text else replace(before, updated=at)
 
 
 def _merged(before: Fact, after: Fact, current: Fact) -> Fact:

@@ -9,7 +9,7 @@ from typing import cast
 
 import orjson
 
-from hermes_acp.memory.facts.changes import Edit
+from hermes_acp.memory.facts.edits import Edit
 from hermes_acp.memory.facts.fact import Fact, decode, format_file, name_of
 from hermes_acp.memory.facts.repository import Repository
 from hermes_acp.storage.fact_commits import FactCommit

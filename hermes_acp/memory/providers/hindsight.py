@@ -1,6 +1,7 @@
 """Hindsight as a memory service, by its official client: the only module that imports `hindsight_client`.
 
-Loaded late, in a thread: the client takes a second to import.
+Loaded late, in a thread: the client takes a second to import. It is used apart, because it reads all
+certificates of the machine on the loop of its first request.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from datetime import UTC, datetime
 from hindsight_client import Hindsight
 from hindsight_client_api.exceptions import ApiException, NotFoundException
 
+from hermes_acp.memory.providers.apart import Apart
 from hermes_acp.memory.providers.base import ProviderError, SaidTurn
 
 ANSWER_TOKENS = 1_000
@@ -26,6 +28,7 @@ class HindsightProvider:
     def __init__(self, url: str, key: str) -> None:
         # Recall is not repeated: a turn waits for it.
         self._client = Hindsight(url, key or None, timeout=SECONDS, user_agent=WHO, max_attempts=1)
+        self._apart = Apart("hindsight")
 
     async def prefetch(self, bank: str, query: str) -> Sequence[str]:
         """The passages that the service finds fast."""
@@ -34,14 +37,16 @@ class HindsightProvider:
     async def sync_turn(self, bank: str, turn: SaidTurn) -> None:
         """Hand the turn over; the service thinks about it later. Its id makes it one document."""
         try:
-            await self._client.aretain(
-                bank,
-                f"User: {turn.user}\n\nAgent: {turn.agent}",
-                timestamp=datetime.fromtimestamp(turn.at, UTC).isoformat(),
-                context="a turn of a coding session",
-                document_id=f"{turn.session}-{turn.turn}",
-                tags=[f"session:{turn.session}"],
-                retain_async=True,
+            await self._apart.run(
+                self._client.aretain(
+                    bank,
+                    f"User: {turn.user}\n\nAgent: {turn.agent}",
+                    timestamp=datetime.fromtimestamp(turn.at, UTC).isoformat(),
+                    context="a turn of a coding session",
+                    document_id=f"{turn.session}-{turn.turn}",
+                    tags=[f"session:{turn.session}"],
+                    retain_async=True,
+                )
             )
         except ApiException as error:
             raise _refusal(error) from error
@@ -55,11 +60,16 @@ class HindsightProvider:
 
     async def aclose(self) -> None:
         """Close the connections."""
-        await self._client.aclose()
+        try:
+            await self._apart.run(self._client.aclose())
+        finally:
+            await self._apart.aclose()
 
     async def _recall(self, bank: str, query: str, budget: str) -> Sequence[str]:
         try:
-            found = await self._client.arecall(bank, query, max_tokens=ANSWER_TOKENS, budget=budget)
+            found = await self._apart.run(
+                self._client.arecall(bank, query, max_tokens=ANSWER_TOKENS, budget=budget)
+            )
         except NotFoundException:
             # The first turn of a project makes its bank.
             return ()

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib import import_module
 from typing import Protocol, cast
-from urllib.parse import urlsplit
 
-from hermes_acp.config import MemoryService
+from hermes_acp.config import LOOPBACK_HOSTS, MemoryService, Settings
 from hermes_acp.memory.providers.base import Provider, ProviderError, ProviderTool
 from hermes_acp.memory.providers.guarded import Guarded
 from hermes_acp.records import record
 
 SERVICES_BOUND = 16
 """Services that are connected at once."""
+SWITCHED_OFF = (
+    "{host} is not this machine, and services elsewhere are switched off together with real models "
+    "(HERMES_EDITOR_ALLOW_REAL_MODELS): name one on 127.0.0.1, or set allow_real_models to true"
+)
 MISSING = "its client is not installed: `pip install 'hermes-editor[{kind}]'` where hermes-editor is"
 
 
@@ -55,16 +58,17 @@ class Services:
     """The services of all sessions of a server: those with the same settings share a connection."""
 
     def __init__(self) -> None:
-        self._open: dict[tuple[MemoryService, str], Guarded] = {}
+        self._open: dict[tuple[MemoryService, str, bool], Guarded] = {}
 
-    async def of(self, services: Sequence[MemoryService], keys: Mapping[str, str]) -> tuple[Guarded, ...]:
+    async def of(self, settings: Settings) -> tuple[Guarded, ...]:
         """The services of a session, none of which has to be connected yet."""
         found: list[Guarded] = []
-        for service in services:
-            key = service, keys.get(KINDS[service.kind].key, "")
+        for service in settings.memory_services:
+            refused = not (settings.allow_real_models or service.host in LOOPBACK_HOSTS)
+            key = service, settings.keys.get(KINDS[service.kind].key, ""), refused
             if key not in self._open:
                 await self._make_room()
-            guarded = self._open.pop(key, None) or _guarded(*key)
+            guarded = self._open.pop(key, None) or _guarded(service, key[1], refused=refused)
             self._open[key] = guarded
             found.append(guarded)
         return tuple(found)
@@ -83,13 +87,13 @@ class Services:
                 await self._open.pop(next(iter(self._open))).aclose()
 
 
-def _guarded(service: MemoryService, key: str) -> Guarded:
-    kind = KINDS[service.kind]
-
+def _guarded(service: MemoryService, key: str, *, refused: bool) -> Guarded:
     async def make() -> Provider:
+        if refused:
+            raise ProviderError(SWITCHED_OFF.format(host=service.host))
         return await asyncio.to_thread(_made, service, key)
 
-    return Guarded(service.label, urlsplit(service.url).hostname or "", kind.tools, make)
+    return Guarded(service.label, service.host, KINDS[service.kind].tools, make)
 
 
 def _made(service: MemoryService, key: str) -> Provider:

@@ -55,7 +55,8 @@ class Judge:
             self._assignment(name, word.literal)
         for redirect in call.redirects:
             self._redirect(redirect)
-        lists = call.join == "|" and self.lists == call.depth and not any(map(_gives_input, call.redirects))
+        given = any(redirect.gives_input for redirect in call.redirects)
+        lists = call.join == "|" and self.lists == call.depth and not given
         self.lists = None
         if call.words and self._named(call, lists=lists):
             self.lists = call.depth
@@ -390,10 +391,6 @@ _EFFECTS: dict[Kind, str] = {
     "executes": "may run other programs or change the machine",
     "history": "changes history",
 }
-
-
-def _gives_input(redirect: Redirect) -> bool:
-    return redirect.operator.startswith("<")
 
 
 def _host(text: str) -> str:

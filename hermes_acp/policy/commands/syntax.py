@@ -38,6 +38,11 @@ class Redirect:
     operator: str
     target: Word | None
 
+    @property
+    def gives_input(self) -> bool:
+        """Whether the command reads from it."""
+        return self.operator.startswith("<")
+
 
 @record
 class Call:
@@ -180,7 +185,7 @@ class _Reader:
             self.obstacle("calculates, or holds braces that are no group")
         elif kind in _SEQUENCES or kind in _BRANCHES or kind == "negated_command":
             self.sequence(node, context)
-        elif kind in ("for_statement", "case_statement", "case_item"):
+        elif kind in ("for_statement", "case_statement"):
             self.loop(node, context)
         elif kind == "test_command":
             self.test(node, context)
@@ -239,7 +244,8 @@ class _Reader:
             self.statement(body, context.inner(context.join))
         words: list[Word] = []
         targets = tuple(self.redirect(child, words, context) for child in redirects)
-        if any(body.type in ("pipeline", "list") for body in bodies) and any(map(_is_input, targets)):
+        given = any(target.gives_input for target in targets)
+        if given and any(body.type in ("pipeline", "list") for body in bodies):
             # To the shell it belongs to the last command, to the parser to all of them.
             self.obstacle("gives input to one of several commands")
         self.found.append(Call(self.text(node), (), targets, nested=context.nested))
@@ -250,17 +256,14 @@ class _Reader:
         """A redirection; what the parser took for further targets are words of the command."""
         if node.type == "heredoc_redirect":
             return self.heredoc(node)
-        operator, target = "", None
+        operator, targets = "", list[Word]()
         for child in self.children(node):
             if child.type in _WORDS:
-                word = self.word(child, context)
-                if target is None:
-                    target = word
-                else:
-                    words.append(word)
+                targets.append(self.word(child, context))
             elif child.type != "file_descriptor":
                 operator = child.type
-        return Redirect(operator, target)
+        words.extend(targets[1:])
+        return Redirect(operator, targets[0] if targets else None)
 
     def heredoc(self, node: Node) -> Redirect:
         """Text that is given to a command: understood when nothing in it can be expanded."""
@@ -271,8 +274,9 @@ class _Reader:
         name = delimiter[1:-1] if quoted else delimiter
         plain = [child.type for child in rest] in (["heredoc_body", "heredoc_end"], ["heredoc_end"])
         tabs = node.children[0].type == "<<-"
-        alone = self.source[start.end_byte : start.end_byte + 1] == b"\n" and self.whole_line(rest, tabs=tabs)
-        if not plain or not alone or not _DELIMITER.fullmatch(name) or self.text(rest[-1]) != name:
+        begins = self.source[start.end_byte : start.end_byte + 1] == b"\n"
+        alone = plain and begins and self.whole_line(rest[-1], tabs=tabs)
+        if not alone or not _DELIMITER.fullmatch(name) or self.text(rest[-1]) != name:
             self.obstacle("holds a here-document that is not understood")
         elif name.encode() in (line.lstrip(b"\t") for line in body.split(b"\n")):
             self.obstacle("holds a here-document that may end early")
@@ -280,13 +284,11 @@ class _Reader:
             self.obstacle("holds a here-document in which something is expanded")
         return Redirect("<<", None)
 
-    def whole_line(self, nodes: list[Node], *, tabs: bool) -> bool:
-        """Whether the last node is alone in its line; only `<<-` lets tabs stand before it."""
-        if not nodes:
-            return False
-        before = self.source[: nodes[-1].start_byte].rpartition(b"\n")[2]
+    def whole_line(self, node: Node, *, tabs: bool) -> bool:
+        """Whether the node is alone in its line; only `<<-` lets tabs stand before it."""
+        before = self.source[: node.start_byte].rpartition(b"\n")[2]
         alone = before.strip(b"\t") == b"" if tabs else before == b""
-        return alone and self.source[nodes[-1].end_byte : nodes[-1].end_byte + 1] in (b"\n", b"")
+        return alone and self.source[node.end_byte : node.end_byte + 1] in (b"\n", b"")
 
     def assignment(self, node: Node, context: _Context) -> tuple[str, Word]:
         """A variable that is set for one command."""
@@ -396,7 +398,3 @@ class _Reader:
 def _separates(node: Node) -> bool:
     """Whether the node begins with what ends a word: a redirection without a descriptor."""
     return node.type in _REDIRECTS and node.children[0].type != "file_descriptor"
-
-
-def _is_input(redirect: Redirect) -> bool:
-    return redirect.operator.startswith("<")

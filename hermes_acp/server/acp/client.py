@@ -38,7 +38,7 @@ from hermes_acp.ops import Answer, Cancel, Prompt
 from hermes_acp.server import messages
 from hermes_acp.server.acp import questions, schema
 from hermes_acp.server.acp.editor import ClientFiles, ClientTerminals
-from hermes_acp.server.acp.render import Abilities, Renderer
+from hermes_acp.server.acp.render.renderer import Abilities, Renderer
 from hermes_acp.server.messages import Error, Id
 from hermes_acp.server.rpc import Disconnected, Method, Peer, RemoteError
 from hermes_acp.server.streams import Streams

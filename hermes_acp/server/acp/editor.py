@@ -13,10 +13,10 @@ from hermes_acp.events import ExitStatus
 from hermes_acp.policy.effects import Permit, PermitMismatch
 from hermes_acp.records import record
 from hermes_acp.server.acp import schema
-from hermes_acp.server.acp.render import terminal
+from hermes_acp.server.acp.render.content import terminal
 from hermes_acp.server.messages import Json
 from hermes_acp.server.rpc import Disconnected, Peer, RemoteError
-from hermes_acp.workspace.documents import EditorError, EditorGone
+from hermes_acp.workspace.editors import EditorError, EditorGone
 from hermes_acp.workspace.execution.base import ExecutionError, Launch, Output
 
 FILE_TIMEOUT = 30.0

@@ -10,16 +10,19 @@ from pydantic import ValidationError
 
 from hermes_acp import __version__
 from hermes_acp.agent import ids
+from hermes_acp.agent.inbox import TooMany
+from hermes_acp.agent.opening import BadPlace, Opening
 from hermes_acp.agent.options import BadOption
-from hermes_acp.agent.session import Session, TooMany
-from hermes_acp.agent.sessions import BadPlace, Opening, UnknownSession
+from hermes_acp.agent.session import Session
+from hermes_acp.agent.sessions import UnknownSession
 from hermes_acp.llm.base import LoginNeeded, ModelError
 from hermes_acp.ops import Cancel, Prompt, Steer
 from hermes_acp.server import messages
 from hermes_acp.server.acp import convert, schema
 from hermes_acp.server.acp.client import AcpClient, Watch
-from hermes_acp.server.acp.render import Json, config_option, modes
+from hermes_acp.server.acp.render.options import config_option, modes
 from hermes_acp.server.dispatch import JsonRpcError, Result, Success
+from hermes_acp.server.messages import Json
 from hermes_acp.server.rpc import DEFERRED, Call, Deferred, Method
 from hermes_acp.storage.claims import SessionInUse
 from hermes_acp.storage.database import StorageError

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from hermes_acp.events import ApprovalRequested, Field, QuestionAsked
 from hermes_acp.ops import Answer
 from hermes_acp.server.acp import schema
-from hermes_acp.server.acp.render import content, location
+from hermes_acp.server.acp.render.content import content, location
 from hermes_acp.server.messages import Json
 
 SKIP = "skip"

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from hermes_acp.workspace.git import GitError, Repository
+from hermes_acp.workspace.memory_repository.kept import KeptEdits
 from hermes_acp.workspace.memory_repository.stream import HEADS
 from hermes_acp.workspace.memory_repository.trees import Trees
 
@@ -29,8 +30,9 @@ logger = logging.getLogger(__name__)
 class Checkouts:
     """The checkouts of one repository. All methods need its lock, and raise `GitError` and `OSError`."""
 
-    def __init__(self, bare: Path, folder: Path) -> None:
+    def __init__(self, bare: Path, folder: Path, kept: KeptEdits) -> None:
         self._bare = bare
+        self._kept = kept
         self._trees = Trees(bare, folder)
 
     async def show(self, git: Repository, branch: str) -> None:
@@ -81,6 +83,7 @@ class Checkouts:
         await git.tell(*writing, data=wanted, variables=variables, seconds=GIT_SECONDS)
         for path in sorted(path for path in edited if head.get(path) != base.get(path)):
             logger.warning("%s of %s was edited by hand: it stays, though the fact has changed", path, branch)
+            await asyncio.to_thread(self._kept.note, self._trees.folder_of(branch) / path)
 
     def _variables(self, branch: str) -> Mapping[str, str]:
         return {

@@ -26,6 +26,7 @@ from hermes_acp.storage.fact_commits import FactCommit, FactVersion, LogEntry, R
 from hermes_acp.workspace.git import GitError, Repository
 from hermes_acp.workspace.memory_repository import stream as streams
 from hermes_acp.workspace.memory_repository.checkouts import GIT_SECONDS, Checkouts
+from hermes_acp.workspace.memory_repository.kept import KeptEdits
 from hermes_acp.workspace.memory_repository.stream import HEADS, Stream
 
 T = TypeVar("T")
@@ -86,13 +87,14 @@ class _Objects(Protocol):
 class MemoryRepository:
     """The repository in `folder`, which has a file `memory.lock` and the folders `memory.git` and `memory`.
 
-    All methods raise `RepositoryError`. Everything but `locked` needs the lock.
+    All methods raise `RepositoryError`. Everything but `locked` and `kept_edits` needs the lock.
     """
 
     def __init__(self, folder: Path, env: Mapping[str, str]) -> None:
         self.folder = folder
         self.bare = folder / "memory.git"
-        self._checkouts = Checkouts(self.bare, folder / "memory")
+        self._kept = KeptEdits(self.bare / "kept-edits")
+        self._checkouts = Checkouts(self.bare, folder / "memory", self._kept)
         self._env = env
         self._alone = asyncio.Lock()
         self._lock = -1
@@ -179,6 +181,10 @@ class MemoryRepository:
             status, output, errors = await self._ask("fsck", "--full", "--strict", "--no-dangling")
         said = [line for line in (output.decode("utf-8", "replace") + errors).splitlines() if line.strip()]
         return said if status else [line for line in said if not line.startswith("notice:")]
+
+    async def kept_edits(self) -> Sequence[str]:
+        """Files with edits of somebody's own that the facts have left behind, each told once."""
+        return await asyncio.to_thread(self._kept.take)
 
     async def tidy(self) -> None:
         """Make one pack of many."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import asyncio
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -11,14 +13,38 @@ from hermes_acp.agent.memory.lessons import Owed, owed, owned
 from hermes_acp.content import TextBlock
 from hermes_acp.events import Envelope, Event, FactNote, MemoryChanged, Rewound, TurnEnded, TurnStarted
 from tests.agent.memory.test_notebook import project, remember, told
-from tests.agent.server import Window, act, call, choosing, say, serving
+from tests.agent.server import Desk, Window, act, call, choosing, say, serving
 from tests.memory.memories import example
+from tests.model_server import Asked, ModelServer, answer
 
 pytestmark = pytest.mark.programs
 
 FORM = "Say Grüß Gott."
 SAID = "say Grüß Gott to everybody"
 INFERRED = "The tests are slow."
+GERMAN = '[{"number": 1, "kind": "preference", "key": "language", "text": "Answer in German."}]'
+AGAIN = "say Servus and Grüß Gott to everybody and everywhere"
+WARMER = "Say Servus and Grüß Gott."
+WARMEST = "Say Servus and Grüß Gott everywhere."
+
+
+@dataclass
+class Thinker(ModelServer):
+    """A model that may answer questions about lessons only later."""
+
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
+    done: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def _answer(self, asked: Asked, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        if "(preference)" in str(asked.body):
+            self.asked.set()
+            await self.done.wait()
+        return await super()._answer(asked, reader, writer)
+
+
+def thinking(root: Path, thinker: Thinker) -> AbstractAsyncContextManager[Desk]:
+    name = "openai/test-model"
+    return serving(root, model=name, memory_model=name, model_base_url=thinker.base_url)
 
 
 async def listed(window: Window) -> str:
@@ -90,6 +116,62 @@ async def test_what_the_agent_took_back_in_a_turn_holds_again_without_it(tmp_pat
         assert FORM in await listed(window)
         assert "1 lesson was brought back." in await said(window, "/redo")
         assert FORM not in await listed(window)
+
+
+async def test_other_words_for_a_fact_go_with_their_turn_and_the_old_ones_are_back(tmp_path: Path) -> None:
+    project(tmp_path)
+    script = [remember(FORM, SAID), say("noted")]
+    async with serving(tmp_path, script) as desk:
+        window = await desk.new()
+        await window.prompt(f"Listen: {SAID}.")
+        fact_id = window.of(MemoryChanged)[0].facts[0].fact_id
+        for number, words in enumerate((WARMER, WARMEST)):
+            amend = act(call("memory", action="amend", fact=fact_id, text=words, quote=AGAIN))
+            script += [amend, say(f"noted {number}")]
+            await window.session.set_model(desk.write_script(*script))
+            await window.prompt(f"Better {number}: {AGAIN}.")
+        assert WARMEST in await listed(window)
+        assert "1 lesson was taken back." in await said(window, "/undo")
+        assert WARMER in await listed(window)
+        assert "1 lesson was taken back." in await said(window, "/undo")
+        assert (FORM in (now := await listed(window))) and WARMER not in now
+        assert "1 lesson was brought back." in await said(window, "/redo")
+        assert WARMER in await listed(window)
+        assert "1 lesson was brought back." in await said(window, "/redo")
+        assert (WARMEST in (now := await listed(window))) and "proposed" not in now
+        assert "2 lessons were taken back." in await said(window, "/undo 2")
+        assert FORM in await listed(window)
+        assert "1 lesson was taken back." in await said(window, "/undo")
+        assert FORM not in await listed(window)
+
+
+async def test_a_turn_that_stays_is_thought_about_to_the_end_though_a_later_one_is_taken_back(
+    tmp_path: Path,
+) -> None:
+    project(tmp_path)
+    async with Thinker([answer(GERMAN)]) as thinker, thinking(tmp_path, thinker) as desk:
+        window = await desk.new()
+        await window.prompt("Always answer in German.")
+        await thinker.asked.wait()
+        await window.prompt("hello")
+        assert "lesson" not in await said(window, "/undo")
+        assert told(window) == []
+        thinker.done.set()
+        await window.see(MemoryChanged)
+        assert told(window) == [("active", "Answer in German.")]
+
+
+@pytest.mark.slow
+async def test_a_turn_that_is_taken_back_teaches_nothing_any_more(tmp_path: Path) -> None:
+    project(tmp_path)
+    async with Thinker([answer(GERMAN)]) as thinker, thinking(tmp_path, thinker) as desk:
+        window = await desk.new()
+        await window.prompt("Always answer in German.")
+        await thinker.asked.wait()
+        assert "lesson" not in await said(window, "/undo")
+        thinker.done.set()
+        await window.prompt("hello")
+        assert "German" not in await listed(window)
 
 
 async def test_a_turn_that_taught_nothing_says_nothing_of_lessons(tmp_path: Path) -> None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 
 import pytest
 
+from hermes_acp import config
+from hermes_acp.agent.memory.grounds import open_facts
 from hermes_acp.content import TextBlock
 from hermes_acp.events import FactsShown, MemoryChanged, Notice, ToolCallFinished
 from hermes_acp.llm.base import UserMessage
+from hermes_acp.storage.database import Database
 from tests.agent.server import Desk, Window, act, call, messages, say, serving
-from tests.workspace.repos import git
+from tests.workspace.repos import ENV, git
 
 pytestmark = pytest.mark.programs
 
@@ -46,9 +50,16 @@ def told(window: Window) -> list[tuple[str, str]]:
 async def instructions(window: Window) -> str:
     """What the model of a session is told; nobody else sees it, so there is no public way to it."""
     await window.prompt("hello")
-    preparing = window.session._preparing
-    assert preparing is not None
-    return (await preparing).surroundings.memory
+    return (await window.session._workbench.ready()).surroundings.memory
+
+
+async def written(desk: Desk) -> None:
+    """Once everything that was learned is in git."""
+    database = Database(desk.database)
+    facts = open_facts(await asyncio.to_thread(config.paths, desk.env), database, ENV)
+    await facts.drain()
+    facts.close()
+    await database.close()
 
 
 async def whispered(desk: Desk, prompt: str = "hello") -> list[str]:
@@ -70,6 +81,27 @@ async def test_what_the_user_said_goes_live_and_the_next_session_notes_that_it_s
         await second.prompt("hi there")
         [shown] = second.of(FactsShown)
         assert (shown.moment, [fact.fact_id for fact in shown.facts]) == ("start", [fact_id])
+
+
+async def test_the_next_session_tells_of_an_edit_by_hand_that_a_change_left_behind(tmp_path: Path) -> None:
+    project(tmp_path)
+    async with serving(tmp_path, [remember(RULE, QUOTE), say("noted"), say("hello")]) as desk:
+        first = await desk.new()
+        await first.prompt(f"Listen: {QUOTE}, please.")
+        fact_id = first.of(MemoryChanged)[0].facts[0].fact_id
+        await written(desk)
+        found = desk.database.parent.glob(f"projects/*/memory/*/facts/{fact_id}.md")
+        [file] = await asyncio.to_thread(list, found)
+        await asyncio.to_thread(file.write_text, "mine")
+        await first.prompt(f"/memory revert {fact_id}")
+        await written(desk)
+        second = await desk.new()
+        for _ in range(2):
+            await second.prompt("hi there")
+        [notice] = second.of(Notice)
+        assert notice.title == "A fact that you edited by hand has changed"
+        assert str(file) in (notice.description or "")
+        assert await asyncio.to_thread(file.read_text) == "mine"
 
 
 async def test_words_that_nobody_said_make_a_proposal_and_the_model_is_told_so(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ async def counted(window: Window, prompt: str) -> None:
     """A turn, and what is thought behind it; the command begins after the thinking has."""
     await window.prompt(prompt)
     await window.prompt("/memory")
-    await window.session._memory.stop()
+    await window.session._parts.memory.stop()
 
 
 async def test_the_third_session_that_shows_it_makes_a_claim_hold_and_later_sessions_are_told(

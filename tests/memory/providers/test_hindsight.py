@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import time
 import uuid
 from collections.abc import AsyncIterator, Sequence
@@ -82,3 +83,18 @@ async def test_the_key_goes_to_the_server_and_nowhere_else() -> None:
         await provider.aclose()
     assert server.keys == {"Bearer hsk_secret"}
     assert str(refused.value) == "it answered (401) Reason: Unauthorized"
+
+
+async def test_the_certificates_of_the_machine_are_not_read_on_the_loop_of_the_caller() -> None:
+    called: set[str] = set()
+    async with HindsightServer() as server:
+        provider = HindsightProvider(server.url, "")
+        # Sees the calls of this thread alone.
+        sys.setprofile(lambda frame, _event, _argument: called.add(frame.f_code.co_name))
+        try:
+            assert await provider.prefetch("b", "orders") == ()
+        finally:
+            sys.setprofile(None)
+        await provider.aclose()
+    assert "prefetch" in called
+    assert "create_default_context" not in called

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hermes_acp.memory.facts.changes import Amend, Change, Confirm, Observe, Retract, plan
+from hermes_acp.memory.facts.changes import Amend, Change, Confirm, Observe, Retract
 from hermes_acp.memory.facts.fact import Evidence, Fact
 from hermes_acp.memory.facts.ids import new
+from hermes_acp.memory.facts.planning import plan
 from hermes_acp.memory.facts.reading import reviews
 from hermes_acp.memory.scopes import Place
 from hermes_acp.memory.user_model import believing, claims

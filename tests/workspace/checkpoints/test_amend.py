@@ -5,21 +5,9 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-import pytest
-
 from hermes_acp.workspace.checkpoints.amend import Content
 from hermes_acp.workspace.checkpoints.records import Checkpoint, Span
 from tests.workspace.checkpoints.trees import Session, git, new_repository, repository_bytes, seen
-
-
-@pytest.fixture
-def repo(tmp_path: Path) -> Path:
-    return new_repository(tmp_path / "repo")
-
-
-@pytest.fixture
-def session(repo: Path, tmp_path: Path) -> Session:
-    return Session(repo, tmp_path / "data")
 
 
 async def amend(session: Session, checkpoint: Checkpoint, **contents: Content) -> Checkpoint:

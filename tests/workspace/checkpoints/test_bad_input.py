@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from hermes_acp.workspace.checkpoints.records import CheckpointError, LeftOut
+from tests.mounts import mounted
 from tests.workspace.checkpoints.trees import (
     ENV,
     IDENTITY,
     Session,
-    copied,
     git,
     new_repository,
     repository_bytes,
@@ -25,21 +25,6 @@ from tests.workspace.checkpoints.trees import (
 pytestmark = pytest.mark.slow
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away and mount")
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return new_repository(tmp_path_factory.mktemp("template") / "repo")
-
-
-@pytest.fixture
-def repo(template: Path, tmp_path: Path) -> Path:
-    return copied(template, tmp_path / "repo")
-
-
-@pytest.fixture
-def session(repo: Path, tmp_path: Path) -> Session:
-    return Session(repo, tmp_path / "data")
 
 
 @contextmanager
@@ -244,22 +229,10 @@ async def test_assume_unchanged_and_sparse_files_are_recorded_as_they_are(sessio
     ) == (b"changed")
 
 
-@contextmanager
-def small_disk(folder: Path, size: str) -> Iterator[Path]:
-    folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(folder)], check=False)
-    if mounted.returncode:
-        pytest.skip("this system does not let us mount a small disk")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
-
-
 @AS_ROOT
 async def test_a_disk_that_is_full_while_a_checkpoint_is_taken(session: Session, tmp_path: Path) -> None:
     root = session.root
-    with small_disk(tmp_path / "disk", "2m") as disk:
+    with mounted(tmp_path / "disk", "size=2m") as disk:
         session = Session(root, disk)
         start = await session.take()
         (root / "noise").write_bytes(os.urandom(4_000_000))
@@ -274,7 +247,7 @@ async def test_a_disk_that_is_full_while_a_checkpoint_is_taken(session: Session,
 
 @AS_ROOT
 async def test_a_disk_that_is_full_while_files_are_restored(tmp_path: Path) -> None:
-    with small_disk(tmp_path / "disk", "2m") as disk:
+    with mounted(tmp_path / "disk", "size=2m") as disk:
         root = new_repository(disk / "repo")
         session = Session(root, tmp_path / "data")
         (root / "noise").write_bytes(os.urandom(1_400_000))

@@ -8,23 +8,7 @@ from pathlib import Path
 import pytest
 
 from hermes_acp.workspace.checkpoints.records import Checkpoint, CheckpointError, LeftOut, Limits
-from tests.workspace.checkpoints.trees import ENV, Session, copied, git, new_repository, repository_bytes
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return new_repository(tmp_path_factory.mktemp("template") / "repo")
-
-
-@pytest.fixture
-def repo(template: Path, tmp_path: Path) -> Path:
-    return copied(template, tmp_path / "repo")
-
-
-@pytest.fixture
-def session(repo: Path, tmp_path: Path) -> Session:
-    return Session(repo, tmp_path / "data")
-
+from tests.workspace.checkpoints.trees import ENV, Session, git, new_repository, repository_bytes
 
 # --- what a checkpoint holds ---------------------------------------------------------------------
 

@@ -10,22 +10,7 @@ from hermes_acp.workspace.checkpoints.merge import Mix, combine
 from hermes_acp.workspace.checkpoints.records import Checkpoint, LeftOut, Limits, RestoredFile, Span
 from hermes_acp.workspace.merging import Conflict
 from hermes_acp.workspace.places import Version
-from tests.workspace.checkpoints.trees import Session, copied, git, new_repository, seen
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return new_repository(tmp_path_factory.mktemp("template") / "repo")
-
-
-@pytest.fixture
-def repo(template: Path, tmp_path: Path) -> Path:
-    return copied(template, tmp_path / "repo")
-
-
-@pytest.fixture
-def session(repo: Path, tmp_path: Path) -> Session:
-    return Session(repo, tmp_path / "data")
+from tests.workspace.checkpoints.trees import Session, git, seen
 
 
 def rework(root: Path) -> None:
