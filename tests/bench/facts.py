@@ -69,6 +69,9 @@ def _requests(model: Model, folder: Path, count: int) -> tuple[list[float], floa
 
 
 def _first_request(agent: Agent, model: Model, work: Path) -> tuple[float, int]:
+    # What earlier measurements have left there is none of ours.
+    while not model.reports.empty():
+        model.reports.get()
     began = time.monotonic()
     asked = agent.prompt(agent.new(work), chunks=1)
     report = _request(model)
