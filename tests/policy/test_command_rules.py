@@ -408,22 +408,20 @@ def test_a_rule_that_asks_comes_before_all_that_allow() -> None:
 # --- how long it takes ---------------------------------------------------------------------------
 
 
-def test_a_thousand_rules_cost_little(project: Path) -> None:
+def test_rules_cost_no_more_each_the_more_there_are(project: Path) -> None:
     learned = taught("npm run build", str(project))
-    many = [replace(learned[0], rule_id=f"r{n}", match=f"npm run x{n}") for n in range(400)]
-    many += [replace(written("deny", f"tool{n} x"), rule_id=f"d{n}") for n in range(300)]
-    many += [replace(written("deny", f"secret{n}/**"), effect="read") for n in range(300)]
-    rules = [*many, *learned]
-    commands = [
-        "npm run build",
-        "git status",
-        "ls -la | head",
-        "pytest -q && git diff",
-        "cat package.json",
-    ] * 20
-    taken: list[float] = []
-    for command in commands:
-        started = time.thread_time()
-        asked(command, rules, str(project))
-        taken.append(time.thread_time() - started)
-    assert sorted(taken)[len(taken) * 9 // 10] < 0.005
+
+    def cost(number: int) -> float:
+        many = [replace(learned[0], rule_id=f"r{n}", match=f"npm run x{n}") for n in range(number)]
+        many += [replace(written("deny", f"tool{n} x"), rule_id=f"d{n}") for n in range(number)]
+        many += [replace(written("deny", f"secret{n}/**"), effect="read") for n in range(number)]
+        taken: list[float] = []
+        for _ in range(10):
+            started = time.thread_time()
+            for command in ("npm run build", "ls -la | head", "pytest -q && git diff", "cat package.json"):
+                asked(command, [*many, *learned], str(project))
+            taken.append(time.thread_time() - started)
+        return min(taken)
+
+    # Eight times as many; in pairs it would be sixty-four.
+    assert cost(400) < 24 * cost(50)
