@@ -223,4 +223,5 @@ def test_no_glob_takes_long(where: Where) -> None:
     user(where, f'[[rules]]\ndecision = "deny"\npath = "**/{"a*" * 20}b/**"\n')
     started = time.thread_time()
     assert touch(where, "read", "/".join(["a" * 200] * 15)) == "allow"
-    assert time.thread_time() - started < 0.1
+    # Tried out one after the other, the ways in which it could match would take years.
+    assert time.thread_time() - started < 5

@@ -320,7 +320,7 @@ async def test_the_first_step_waits_only_so_long_and_later_ones_have_the_tools(t
     async with running(plain("--mute", name="mute"), plain(), cwd=tmp_path, wait_seconds=0.01) as session:
         start = time.monotonic()
         await session.names()
-        assert time.monotonic() - start < 1
+        assert time.monotonic() - start < PATIENCE / 2
         await session.until_offered("plain__echo")
 
 
@@ -387,7 +387,7 @@ async def test_cancelling_a_call_returns_at_once_and_tells_the_server(tmp_path):
         call.cancel()
         await asyncio.wait({call})
         assert call.cancelled()
-        assert time.monotonic() - start < 0.1
+        assert time.monotonic() - start < PATIENCE / 2
         await appears(log, "cancelled")
         assert await session.call("plain__echo", {"text": "alive"}) == text("alive")
 
@@ -403,7 +403,7 @@ async def test_the_end_of_a_session_ends_the_server_and_what_it_started(tmp_path
     await eventually(lambda: not alive(pids["child"]))
 
 
-async def test_a_server_that_ignores_everything_is_killed_within_a_second(tmp_path):
+async def test_a_server_that_ignores_everything_is_killed_soon(tmp_path):
     log = tmp_path / "log"
     async with running(plain("--log", str(log)), cwd=tmp_path) as session:
         pid = json.loads((await session.call("plain__facts")).text)["pid"]
@@ -411,7 +411,7 @@ async def test_a_server_that_ignores_everything_is_killed_within_a_second(tmp_pa
         await appears(log, "ignoring SIGTERM")
         start = time.monotonic()
         await session.source.aclose()
-        assert time.monotonic() - start < 1.2
+        assert time.monotonic() - start < PATIENCE / 2
         assert not alive(pid)
         assert "stopped before it answered" in await call
 
@@ -472,7 +472,7 @@ async def test_a_frozen_web_server_does_not_hold_up_the_end_of_the_session(tmp_p
         async with running(server, cwd=tmp_path) as session:
             assert "did not answer within" in await session.error("web__freeze")
             start = time.monotonic()
-        assert time.monotonic() - start < 1
+        assert time.monotonic() - start < PATIENCE / 2
 
 
 async def test_a_web_server_that_never_answers_is_given_up(tmp_path):
