@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from hermes_acp.records import record
+from hermes_acp.workspace.finish import to_the_end
 from hermes_acp.workspace.locations import printable
 from hermes_acp.workspace.merging import Conflict
 from hermes_acp.workspace.places import Places, Version
@@ -32,7 +33,6 @@ from hermes_acp.workspace.worktrees.trees import (
     snapshot,
     snapshot_of,
     split,
-    to_the_end,
 )
 from hermes_acp.workspace.worktrees.turns import turn
 from hermes_acp.workspace.worktrees.worktrees import Place, Worktree

@@ -5,10 +5,16 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from asyncio.subprocess import DEVNULL, PIPE, Process
+from asyncio.subprocess import DEVNULL, PIPE, Process, SubprocessStreamProtocol
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
+from hermes_acp.workspace.finish import to_the_end
+
+BUFFER_BYTES = 64 * 1024
+"""So much output waits to be read before the program has to wait."""
+GRACE_SECONDS = 1.0
+"""How long a program that is asked to end may take to remove its lock files and drafts."""
 END_SECONDS = 2.0
 """How long a killed program may take to be gone; only one stuck in the kernel needs it."""
 
@@ -25,10 +31,25 @@ async def child(
     """Run a program with pipes for its output, and none for its input unless `stdin` is `PIPE`.
 
     It keeps the `inherited` descriptors open, such as that of a lock that is to be held to its end.
-    Leaving the block, by cancellation too, kills it with all its children and waits for its end.
-    Raises `OSError` when it cannot be started.
+    Leaving the block, by cancellation too, ends it with all its children and waits for its end: git
+    is asked first, because one that is killed leaves its locks behind, and nobody else gets past
+    them. Raises `OSError` when it cannot be started.
     """
-    process = await asyncio.create_subprocess_exec(
+    async with AsyncExitStack() as ends:
+        yield await to_the_end(_start(ends, arguments, cwd, env, stdin, inherited))
+
+
+async def _start(
+    ends: AsyncExitStack,
+    arguments: Sequence[str],
+    cwd: str,
+    env: Mapping[str, str] | None,
+    stdin: int,
+    inherited: Sequence[int],
+) -> Process:
+    loop = asyncio.get_running_loop()
+    transport, protocol = await loop.subprocess_exec(
+        lambda: SubprocessStreamProtocol(limit=BUFFER_BYTES, loop=loop),
         *arguments,
         cwd=cwd,
         env=env,
@@ -38,13 +59,28 @@ async def child(
         start_new_session=True,
         pass_fds=tuple(inherited),
     )
+    process = Process(transport, protocol, loop)
+    ends.push_async_callback(_end, transport, process)
+    return process
+
+
+async def _end(transport: asyncio.SubprocessTransport, process: Process) -> None:
     try:
-        yield process
-    finally:
         if process.returncode is None:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-        # Reads what is left, because asyncio keeps a pipe open until its end was seen.
+            await to_the_end(_stop(transport, process))
+    finally:
+        transport.close()
+
+
+async def _stop(transport: asyncio.SubprocessTransport, process: Process) -> None:
+    for sign, seconds in ((signal.SIGTERM, GRACE_SECONDS), (signal.SIGKILL, END_SECONDS)):
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, sign)
+        # asyncio keeps a pipe open until its end was seen, or until it is closed.
+        for number in range(3):
+            if (pipe := transport.get_pipe_transport(number)) is not None:
+                pipe.close()
         with suppress(TimeoutError):
-            async with asyncio.timeout(END_SECONDS):
-                await process.communicate()
+            async with asyncio.timeout(seconds):
+                await process.wait()
+                return

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from hermes_acp.records import record
+from hermes_acp.workspace.finish import to_the_end
 from hermes_acp.workspace.git import Repository
 from hermes_acp.workspace.locations import printable
 from hermes_acp.workspace.worktrees.folders import empty_trash
@@ -21,7 +22,6 @@ from hermes_acp.workspace.worktrees.trees import (
     explained,
     open_tree,
     snapshot,
-    to_the_end,
 )
 from hermes_acp.workspace.worktrees.worktrees import (
     Created,

@@ -15,6 +15,7 @@ from hermes_acp.records import record
 from hermes_acp.workspace import disk, encoding
 from hermes_acp.workspace.editors import EditorFiles, EditorGone, Lender, hand_over, nobody, text_in
 from hermes_acp.workspace.encoding import NotText, Text
+from hermes_acp.workspace.finish import to_the_end
 from hermes_acp.workspace.locations import DocumentError, inside, printable
 
 TEXT_BYTES = 10 * 1024 * 1024
@@ -165,7 +166,7 @@ class Documents:
                     # It heard nothing of this write: what is on the disk counts from now on.
                     editor = None
             seen = _load if editor is None or not editor.can_read else None
-            return await _to_the_end(
+            return await _carry_out(
                 lambda: _store(before, data, seen), lambda after: self._tell(lost, after, sure=True)
             )
 
@@ -180,7 +181,7 @@ class Documents:
             found = await asyncio.to_thread(_load, before.path)
             _same(before, await self._as_seen(self._editor(found.path), found))
             gone = Document(before.path, "", exists=False)
-            await _to_the_end(
+            await _carry_out(
                 lambda: disk.remove(before.path),
                 lambda _: self._tell(_exact(before, found), gone, sure=True),
             )
@@ -239,21 +240,15 @@ class Documents:
             self._witness.wrote(before, after, sure=sure)
 
 
-async def _to_the_end(work: Callable[[], T], done: Callable[[T], None]) -> T:
-    """Run in a thread; a cancel waits for its end, so that nothing happens behind the caller's back.
+async def _carry_out(work: Callable[[], T], done: Callable[[T], None]) -> T:
+    """Run in a thread, to the end even on a cancel; `done` hears what came of it, then too."""
 
-    `done` hears what came of it, on cancel too.
-    """
-    future = asyncio.get_running_loop().run_in_executor(None, work)
-    try:
-        await asyncio.wait((future,))
-    except asyncio.CancelledError:
-        await asyncio.wait((future,))
-        if future.exception() is None:
-            done(future.result())
-        raise
-    done(future.result())
-    return future.result()
+    async def told() -> T:
+        result = await asyncio.to_thread(work)
+        done(result)
+        return result
+
+    return await to_the_end(told())
 
 
 # --- below: in a thread, or pure -----------------------------------------------------------------

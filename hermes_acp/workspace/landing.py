@@ -9,6 +9,7 @@ from pathlib import Path
 
 from hermes_acp.records import record
 from hermes_acp.workspace.apply import filters
+from hermes_acp.workspace.finish import to_the_end
 from hermes_acp.workspace.locations import printable
 from hermes_acp.workspace.merging import Conflict
 from hermes_acp.workspace.review import Change, differences
@@ -23,7 +24,6 @@ from hermes_acp.workspace.worktrees.trees import (
     open_tree,
     snapshot,
     split,
-    to_the_end,
 )
 from hermes_acp.workspace.worktrees.worktrees import Place, Worktree, listing_of
 

@@ -530,7 +530,7 @@ async def test_an_odd_configuration_is_survived(world: World, kind: str) -> None
             config.write_bytes(b"\0\xff[" * 1000)
         case _:
             pass
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         assert await world.id(repo) == await world.id(repo)
 
 

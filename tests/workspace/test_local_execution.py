@@ -22,7 +22,7 @@ from hermes_acp.workspace.execution.local import LocalExecution
 from hermes_acp.workspace.execution.process import LocalProcess
 from hermes_acp.workspace.execution.transcript import BACKLOG_CHARACTERS, Backlog, Transcript
 
-PATIENCE = 5.0
+PATIENCE = 30.0
 """Seconds that a test waits for something that normally takes milliseconds."""
 
 DAEMON = """
@@ -362,16 +362,27 @@ async def test_nothing_runs_without_a_permit_for_exactly_this_command(execution,
 @pytest.mark.parametrize(
     "inner", ["echo $$; sleep 300; true", "setsid sh -c 'echo $$; sleep 300; true' & wait"]
 )
-async def test_a_server_killed_without_warning_takes_its_commands_along(inner):
-    server = await asyncio.create_subprocess_exec(sys.executable, "-c", SERVER, inner, stdout=subprocess.PIPE)
+async def test_a_server_killed_without_warning_takes_its_commands_along(inner, tmp_path):
+    server = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        SERVER,
+        inner,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+    )
     try:
         async with asyncio.timeout(PATIENCE):
             pid = int(await server.stdout.readline())
         children = await asyncio.to_thread(lambda: psutil.Process(pid).children())
+        assert len(list(tmp_path.iterdir())) == 1
     finally:
         server.kill()
         await server.wait()
     assert await all_dead(pid, *(child.pid for child in children), patience=PATIENCE)
+    async with asyncio.timeout(PATIENCE):
+        while any(tmp_path.iterdir()):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
 
 
 async def test_a_guard_that_somebody_killed_does_not_stop_commands(execution, tmp_path):

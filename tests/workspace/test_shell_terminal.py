@@ -23,7 +23,7 @@ from hermes_acp.workspace.execution.local import LocalExecution
 from hermes_acp.workspace.execution.process import LocalProcess
 from hermes_acp.workspace.execution.shell_state import ShellState
 
-PATIENCE = 5.0
+PATIENCE = 30.0
 """Seconds that a test waits for something that normally takes milliseconds."""
 
 QUIET = 0.05

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from functools import partial
-from typing import TypeVar
+from collections.abc import Sequence
 
 from hermes_acp.records import record
 from hermes_acp.workspace.checkpoints.merge import Plan, Step, empty_folders
@@ -19,14 +17,13 @@ from hermes_acp.workspace.checkpoints.records import (
 )
 from hermes_acp.workspace.checkpoints.store import Store, batches
 from hermes_acp.workspace.checkpoints.tree import Tree
+from hermes_acp.workspace.finish import to_the_end
 from hermes_acp.workspace.locations import printable
 from hermes_acp.workspace.places import PROGRAM
 from hermes_acp.workspace.swap import Clash, DamagedJournal, Exchange, Order, Swap, read, take_back
 
 NAMED = 5
 """So many files are named in a message."""
-
-T = TypeVar("T")
 
 
 @record
@@ -54,11 +51,11 @@ async def carry_out(store: Store, tree: Tree, plan: Plan, request: Request) -> R
     order = Order(tree.root, tree.object_format, exchanges, before.beside.folders, empty, label)
     swap = Swap(order, tree.journal)
     try:
-        await to_the_end(swap.prepare)
+        await to_the_end(asyncio.to_thread(swap.prepare))
         await _stage(store, tree, swap, plan)
-        await to_the_end(swap.apply)
+        await to_the_end(asyncio.to_thread(swap.apply))
         after = await tree.record(before.session, request.label)
-        await to_the_end(swap.finish)
+        await to_the_end(asyncio.to_thread(swap.finish))
     except Clash as clash:
         await recover(store, tree)
         return Restored((), clash.conflicts, plan.skipped, before, before)
@@ -71,12 +68,12 @@ async def carry_out(store: Store, tree: Tree, plan: Plan, request: Request) -> R
 async def recover(store: Store, tree: Tree) -> tuple[str, ...]:
     """Take back a restore that did not end; gives the files that somebody changed since."""
     try:
-        journal = await to_the_end(partial(read, tree.journal))
+        journal = await to_the_end(asyncio.to_thread(read, tree.journal))
         try:
             if journal is not None and journal.label:
                 await _unsay(store, tree, journal.label)
         finally:
-            kept = await to_the_end(partial(take_back, tree.journal))
+            kept = await to_the_end(asyncio.to_thread(take_back, tree.journal))
     except DamagedJournal as error:
         raise CheckpointError(str(error)) from error
     return kept
@@ -91,20 +88,6 @@ async def _unsay(store: Store, tree: Tree, label: str) -> None:
         await store.forget(said)
 
 
-async def to_the_end(work: Callable[[], T]) -> T:
-    """Run in a thread; a cancel waits for its end, so that nothing happens behind the caller's back."""
-    future = asyncio.get_running_loop().run_in_executor(None, work)
-    cancelled: asyncio.CancelledError | None = None
-    while not future.done():
-        try:
-            await asyncio.wait((future,))
-        except asyncio.CancelledError as error:
-            cancelled = error
-    if cancelled is not None:
-        raise cancelled
-    return future.result()
-
-
 async def _stage(store: Store, tree: Tree, swap: Swap, plan: Plan) -> None:
     wanted = {step.after.blob: step.path for step in plan.steps if step.after}
     sizes = await store.sizes(sorted(wanted), tree.object_variables)
@@ -116,7 +99,7 @@ async def _stage(store: Store, tree: Tree, swap: Swap, plan: Plan) -> None:
         )
     for group in batches(sizes):
         contents = await store.contents(group, tree.object_variables)
-        await to_the_end(partial(swap.stage, contents))
+        await to_the_end(asyncio.to_thread(swap.stage, contents))
 
 
 def _made_mode(step: Step, spans: Sequence[Span]) -> int:

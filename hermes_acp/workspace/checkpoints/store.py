@@ -8,6 +8,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from hermes_acp.workspace.checkpoints.records import NOTES, Checkpoint, CheckpointError, Difference, Note
@@ -19,6 +20,9 @@ HASH_SECONDS = 900.0
 
 BATCH_BYTES = OUTPUT_BYTES // 2
 """So much of many blobs is asked for at once; one alone may be larger."""
+
+LOCK_SECONDS = 600.0
+"""A lock on names that is older is nobody's."""
 
 NUMBERS_TRIED = 10
 """How many numbers may have been taken by others since the session was last looked at."""
@@ -166,8 +170,17 @@ class Store:
 
     async def forget(self, checkpoints: Sequence[Checkpoint]) -> None:
         """Remove checkpoints from their sessions; what they hold goes with the next collection."""
+        await asyncio.to_thread(self._unlock)
         refs = "".join(f"delete {SESSION_REFS}/{each.session}/{each.number}\0\0" for each in checkpoints)
         await self.tell("update-ref", "--stdin", "-z", data=refs.encode())
+
+    def _unlock(self) -> None:
+        """Remove the locks of a git that has died with the machine; names are written in no time."""
+        before = time.time() - LOCK_SECONDS
+        for left in (self.folder / "packed-refs.lock", *(self.folder / SESSION_REFS).rglob("*.lock")):
+            with suppress(FileNotFoundError):
+                if left.stat().st_mtime < before:
+                    left.unlink()
 
     # --- trees -----------------------------------------------------------------------------------
 

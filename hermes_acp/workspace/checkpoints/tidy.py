@@ -7,12 +7,14 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from hermes_acp.storage.errors import StorageError
 from hermes_acp.storage.locks import lock, open_lock
 from hermes_acp.workspace.checkpoints.records import STATES, Checkpoint, CheckpointError, Limits
 from hermes_acp.workspace.checkpoints.store import TREE_REFS, Store
+from hermes_acp.workspace.finish import to_the_end
 
 GRACE = 3600.0
 """What was written in the last so many seconds stays, because somebody may be about to name it."""
@@ -31,10 +33,9 @@ async def tidy(store: Store, limits: Limits, now: float) -> int:
     process is doing so. Checkpoints may be taken meanwhile. Raises `GitError`, `OSError` and
     `CheckpointError`; a cancel leaves a sound repository.
     """
-    descriptor = await asyncio.to_thread(_claim, store.folder / "tidy.lock")
-    if descriptor is None:
-        return 0
-    try:
+    with ExitStack() as undo:
+        if not await to_the_end(asyncio.to_thread(_claim, store.folder / "tidy.lock", undo)):
+            return 0
         await _forget_trees(store)
         found = await store.list()
         gone = expired(found, limits, now)
@@ -46,8 +47,6 @@ async def tidy(store: Store, limits: Limits, now: float) -> int:
             await store.forget(gone)
         await _collect(store)
         return len(gone)
-    finally:
-        os.close(descriptor)
 
 
 def expired(checkpoints: Sequence[Checkpoint], limits: Limits, now: float) -> list[Checkpoint]:
@@ -83,15 +82,13 @@ async def _forget_trees(store: Store) -> None:
 # --- below: in a thread --------------------------------------------------------------------------
 
 
-def _claim(file: Path) -> int | None:
+def _claim(file: Path, undo: ExitStack) -> bool:
     try:
         descriptor = open_lock(file)
-        if lock(descriptor, file):
-            return descriptor
+        undo.callback(os.close, descriptor)
+        return lock(descriptor, file)
     except StorageError as error:
         raise CheckpointError(str(error)) from error
-    os.close(descriptor)
-    return None
 
 
 def _abandoned(store: Path) -> Iterator[Path]:

@@ -8,7 +8,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,6 +29,7 @@ from hermes_acp.workspace.checkpoints.records import (
 )
 from hermes_acp.workspace.checkpoints.scan import Listing, Selection, UnreadableIndex
 from hermes_acp.workspace.checkpoints.store import TREE_REFS, Store, alternates
+from hermes_acp.workspace.finish import to_the_end
 from hermes_acp.workspace.git import GitError
 
 LOCK_SECONDS = 120.0
@@ -80,12 +81,10 @@ class Tree:
             if not await asyncio.to_thread(Path(self.root).is_dir):
                 raise CheckpointError(f"The folder {self.root} is gone: there is nothing to record.")
             await self.survey()
-            descriptor = await asyncio.to_thread(_open, self.folder)
-            try:
+            with ExitStack() as undo:
+                descriptor = await to_the_end(asyncio.to_thread(_open, self.folder, undo))
                 await _wait(descriptor, self.folder)
                 yield
-            finally:
-                os.close(descriptor)
 
     async def survey(self) -> None:
         """Look what the user's repository lends now; needs no hold."""
@@ -103,8 +102,7 @@ class Tree:
 
     async def record(self, session: str, label: str) -> Checkpoint:
         """Write down what is in the tree now. Where nothing changed, gives the last checkpoint again."""
-        # Whoever held the index is dead: we hold its lock.
-        await asyncio.to_thread((self.folder / "index.lock").unlink, missing_ok=True)
+        await asyncio.to_thread(self._unlock)
         state = await self._state()
         lender, tracked = await asyncio.to_thread(lambda: (self._lent.identity, self._lent.index_state))
         if state and state.lender != lender:
@@ -126,7 +124,7 @@ class Tree:
             made = await self._store.add(session, tree, Note(label, self.root, beside), self._ref, above)
         now = State(made, lender, tracked, await self._index_signature())
         if now != state:
-            await asyncio.to_thread(_save, self.folder, now)
+            await to_the_end(asyncio.to_thread(_save, self.folder, now))
         return made
 
     async def disown(self) -> None:
@@ -134,7 +132,7 @@ class Tree:
         state = await asyncio.to_thread(_load, self.folder)
         if state is not None:
             orphan = replace(state, last=replace(state.last, session=""))
-            await asyncio.to_thread(_save, self.folder, orphan)
+            await to_the_end(asyncio.to_thread(_save, self.folder, orphan))
 
     async def know(self, paths: Sequence[str]) -> None:
         """Record these files from now on as well, even where git ignores them."""
@@ -161,6 +159,11 @@ class Tree:
             else:
                 return seen, chosen
         raise AssertionError("unreachable")
+
+    def _unlock(self) -> None:
+        """Whoever of git held the index or the name of our last checkpoint is dead: we hold the tree."""
+        (self.folder / "index.lock").unlink(missing_ok=True)
+        (self._store.folder / f"{self._ref}.lock").unlink(missing_ok=True)
 
     async def _index_signature(self) -> str:
         return await asyncio.to_thread(signature, str(self.folder / "index"), times=True)
@@ -255,12 +258,14 @@ def _usual(modes: Mapping[str, int]) -> tuple[int, int]:
     return common[0] or 0o644, common[1] or 0o755
 
 
-def _open(folder: Path) -> int:
+def _open(folder: Path, undo: ExitStack) -> int:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
-        return open_lock(folder / "lock")
+        descriptor = open_lock(folder / "lock")
     except StorageError as error:
         raise CheckpointError(str(error)) from error
+    undo.callback(os.close, descriptor)
+    return descriptor
 
 
 async def _wait(descriptor: int, folder: Path) -> None:

@@ -2,7 +2,7 @@
 
 The kernel's own death signal reaches only the shell of a command, never the shell's children. The
 guard learns of every command through a pipe; when the pipe closes, the server is gone, and whatever
-it has not signed off is killed.
+it has not signed off is killed. The server's private folder goes then too.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Mapping
+from pathlib import Path
 
 from hermes_acp.workspace.execution.descendants import MARK, Tree
 
@@ -37,6 +38,7 @@ for entry in $running; do
     kill -KILL "${{found%/environ}}"
   done
 done
+rm -rf -- "$1"
 """
 
 
@@ -48,12 +50,12 @@ class Guard:
         self._pipe = pipe
 
     @classmethod
-    def start(cls, env: Mapping[str, str]) -> Guard:
-        """Start the process; blocks for its start. Raises OSError."""
+    def start(cls, env: Mapping[str, str], folder: Path) -> Guard:
+        """Start the process, which removes `folder` at its end; blocks for its start. Raises OSError."""
         reading, writing = os.pipe()
         try:
             child = subprocess.Popen(
-                ["/bin/sh", "-c", _SCRIPT, "hermes-editor-guard"],
+                ["/bin/sh", "-c", _SCRIPT, "hermes-editor-guard", str(folder)],
                 stdin=reading,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,

@@ -66,8 +66,12 @@ class Machine:
     ) -> Machine:
         """Start the guard and look at the shell; `quiet` is for `Child`. Raises `ExecutionError`."""
         try:
-            shell, guard = bash.Shell.find(env), Guard.start(env)
-            folder = Path(tempfile.mkdtemp(prefix="hermes-editor-"))
+            shell, folder = bash.Shell.find(env), Path(tempfile.mkdtemp(prefix="hermes-editor-"))
+            try:
+                guard = Guard.start(env, folder)
+            except OSError:
+                folder.rmdir()
+                raise
         except OSError as error:
             raise ExecutionError(f"No command can be started: {error}.") from error
         sandbox = Sandbox(folder, (logs or folder) / KEPT, backend)

@@ -12,9 +12,10 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from hermes_acp.workspace.finish import to_the_end
 from hermes_acp.workspace.git import Repository
 from hermes_acp.workspace.worktrees.folders import registering, remove
-from hermes_acp.workspace.worktrees.trees import LONG_SECONDS, Place, Tree, explained, open_tree, to_the_end
+from hermes_acp.workspace.worktrees.trees import LONG_SECONDS, Place, Tree, explained, open_tree
 from hermes_acp.workspace.worktrees.turns import turn
 
 SPARE_FILES = 2_000

@@ -7,13 +7,14 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import AsyncGenerator, Coroutine, Generator, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, Generator, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal
 
 from hermes_acp.records import record
 from hermes_acp.storage.errors import StorageError
+from hermes_acp.workspace.finish import to_the_end
 from hermes_acp.workspace.git import GitError, Repository
 from hermes_acp.workspace.locations import printable
 
@@ -48,7 +49,6 @@ _OWN_NAME = {
     for what, value in (("NAME", "hermes-editor"), ("EMAIL", "hermes-editor@localhost"))
 }
 
-T = TypeVar("T")
 Operation = Literal["merge", "rebase", "cherry-pick", "revert", "bisect"]
 
 _OPERATIONS: tuple[tuple[str, Operation], ...] = (
@@ -188,16 +188,20 @@ class Snapshot:
 @asynccontextmanager
 async def bench(tree: Tree, *, keep: bool = False) -> AsyncGenerator[Bench]:
     """A workbench on the repository of `tree`; with `keep`, objects go into the repository itself."""
-    folder = await asyncio.to_thread(tempfile.mkdtemp, prefix="hermes-editor-")
-    try:
+    async with AsyncExitStack() as undo:
+        folder = await to_the_end(asyncio.to_thread(_temporary, undo))
         own = {"GIT_INDEX_FILE": f"{folder}/index", "GIT_LITERAL_PATHSPECS": "1"} | _configuration(_SETTINGS)
         if not keep:
             await asyncio.to_thread(Path(folder, "objects").mkdir)
             own["GIT_OBJECT_DIRECTORY"] = f"{folder}/objects"
             own["GIT_ALTERNATE_OBJECT_DIRECTORIES"] = quoted(f"{tree.common_dir}/objects")
         yield Bench(folder, own)
-    finally:
-        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+
+
+def _temporary(undo: AsyncExitStack) -> str:
+    folder = tempfile.mkdtemp(prefix="hermes-editor-")
+    undo.push_async_callback(asyncio.to_thread, shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 async def snapshot(tree: Tree, at: Bench, *, limit: int | None = LARGE_BYTES) -> Snapshot:
@@ -310,16 +314,3 @@ def _configuration(settings: Mapping[str, str]) -> dict[str, str]:
     pairs = zip(numbered, settings.items(), strict=True)
     values = {name: value for names, item in pairs for name, value in zip(names, item, strict=True)}
     return {"GIT_CONFIG_COUNT": str(len(settings))} | values
-
-
-async def to_the_end(work: Coroutine[None, None, T]) -> T:
-    """Await something that must not stop halfway: a cancellation is passed on after its end."""
-    running = asyncio.gather(work, return_exceptions=True)
-    try:
-        (result,) = await asyncio.shield(running)
-    except asyncio.CancelledError:
-        await asyncio.wait((running,))
-        raise
-    if isinstance(result, BaseException):
-        raise result
-    return result

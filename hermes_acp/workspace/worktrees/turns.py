@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 
 from hermes_acp.storage.locks import lock, open_lock
+from hermes_acp.workspace.finish import to_the_end
 from hermes_acp.workspace.worktrees.trees import WorktreeError
 
 WAIT_SECONDS = 60.0
@@ -23,12 +24,10 @@ async def turn(path: Path, busy: str) -> AsyncGenerator[None]:
 
     Nobody may ask for the same turn again before the end of it.
     """
-    descriptor = await asyncio.to_thread(_opened, path)
-    try:
+    with ExitStack() as undo:
+        descriptor = await to_the_end(asyncio.to_thread(_opened, path, undo))
         await _taken(descriptor, path, busy)
         yield
-    finally:
-        os.close(descriptor)
 
 
 async def _taken(descriptor: int, path: Path, busy: str) -> None:
@@ -40,6 +39,8 @@ async def _taken(descriptor: int, path: Path, busy: str) -> None:
         await asyncio.sleep(POLL)
 
 
-def _opened(path: Path) -> int:
+def _opened(path: Path, undo: ExitStack) -> int:
     path.parent.mkdir(parents=True, exist_ok=True)
-    return open_lock(path)
+    descriptor = open_lock(path)
+    undo.callback(os.close, descriptor)
+    return descriptor

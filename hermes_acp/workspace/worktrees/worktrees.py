@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from hermes_acp.records import record
+from hermes_acp.workspace.finish import to_the_end
 from hermes_acp.workspace.git import Repository
 from hermes_acp.workspace.locations import printable
 from hermes_acp.workspace.worktrees.folders import registering, remove, reserve
@@ -27,7 +28,6 @@ from hermes_acp.workspace.worktrees.trees import (
     open_tree,
     snapshot,
     split,
-    to_the_end,
 )
 
 __all__ = [

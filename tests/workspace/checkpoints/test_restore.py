@@ -282,7 +282,7 @@ async def test_a_pipe_in_the_place_of_a_file_is_a_conflict(session: Session) -> 
     end = await session.take()
     (session.root / "README").unlink()
     os.mkfifo(session.root / "README")
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         result = await session.undo(start, end)
     assert [each.path for each in result.conflicts] == ["README"]
     assert "not an ordinary file" in result.conflicts[0].reason
