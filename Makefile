@@ -9,11 +9,12 @@ NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$name -c '$(NEW_ENOUGH)' 2>/dev/null && echo $$name && break; done)
 
-.PHONY: help setup demo test unit check bench torture format clean
+.PHONY: help setup demo test again unit check bench torture format clean
 
 help:
 	@echo "make demo     a whole conversation with a scripted model: no key, no network"
 	@echo "make test     all tests; those that need another program say so and are skipped"
+	@echo "make again    what failed in the last run, one test at a time"
 	@echo "make unit     the tests that start no programs, on all cores"
 	@echo "make check    format, lint, types, layers and sizes"
 	@echo "make bench    measure speed and memory against the budgets"
@@ -43,6 +44,9 @@ demo: $(READY)
 
 test: $(READY)
 	$(BIN)/pytest -n auto --dist loadfile
+
+again: $(READY)
+	$(BIN)/pytest --last-failed --last-failed-no-failures none
 
 # What runs inside one process; the tests of the other folders start programs.
 UNIT := tests/agent tests/llm tests/memory tests/policy tests/server tests/storage
