@@ -193,6 +193,9 @@ class Daemon:
             streams.write(b"outdated\n")
             return
         talk = await work.open(hello)
+        if self._over.is_set():
+            streams.write(b"outdated\n")
+            return
         task = asyncio.current_task()
         assert task is not None
         self.visitors[task] = Visitor(hello)
@@ -209,12 +212,15 @@ class Daemon:
         """Stop when nobody has needed the server for long, or nobody can find it any more."""
         while True:
             await asyncio.sleep(min(LOOK, self._idle / 4))
-            if self.visitors or work.running:
+            reachable = await asyncio.to_thread(lambda: self._listener.reachable)
+            patience = await asyncio.to_thread(self._patience, work)
+            # Nothing is awaited from here on: who has been greeted is not sent away.
+            if self._connections or work.running:
                 self._needed_at = time.monotonic()
-            elif not await asyncio.to_thread(lambda: self._listener.reachable):
+            elif not reachable:
                 logger.info("its place in the runtime folder is gone")
                 self.stop()
-            elif time.monotonic() - self._needed_at >= await asyncio.to_thread(self._patience, work):
+            elif time.monotonic() - self._needed_at >= patience:
                 logger.info("nobody has needed it since %.0f seconds", time.monotonic() - self._needed_at)
                 self.stop()
 

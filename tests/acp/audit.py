@@ -23,6 +23,7 @@ PART_OF_A_TURN = (
     "usage_update",
 )
 ENDED = ("completed", "failed")
+INVALID_REQUEST = -32600
 
 
 @dataclass
@@ -112,6 +113,9 @@ class Audit:
         if "error" in message:
             self._check("Error", message["error"], message)
         request_id = _key(message["id"])
+        if request_id in self._excused and message.get("error", {}).get("code") == INVALID_REQUEST:
+            # A line that took the id of a request was refused; the request itself goes on.
+            return
         request = self._waiting.pop(request_id, None)
         if request is None:
             if message["id"] is not None and request_id not in self._excused:
