@@ -51,8 +51,11 @@ again: $(READY)
 # What runs inside one process; the tests of the other folders start programs.
 UNIT := tests/agent tests/llm tests/memory tests/policy tests/server tests/storage
 
+# Nothing here is about disks: where files can lie in memory, they do. What pytest compiles is kept for the next run.
+unit: export PYTEST_DEBUG_TEMPROOT = $(wildcard /dev/shm)
+unit: export PYTHONDONTWRITEBYTECODE =
 unit: $(READY)
-	$(BIN)/pytest -n auto --dist loadfile -m "not slow and not programs" $(UNIT)
+	$(BIN)/pytest -n auto --dist loadfile --hypothesis-profile=unit -m "not slow and not programs" $(UNIT)
 
 check: export PYRIGHT_PYTHON_IGNORE_WARNINGS = 1
 check: $(READY)

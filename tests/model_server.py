@@ -37,6 +37,8 @@ from typing import Any, Literal
 Json = dict[str, Any]
 
 CHUNKS_BETWEEN_DRAINS = 64
+PATIENCE = 60.0
+"""Seconds that something expected may take; a test that reaches it has failed."""
 MAX_HEAD_BYTES = 64 * 1024
 USAGE: Json = {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18}
 

@@ -14,7 +14,7 @@ from hermes_acp import loopback
 from hermes_acp.loopback import GREETING, SIZE, Bound, Note
 from hermes_acp.private_folder import PrivateFolder, Untrusted
 
-SECONDS = 5.0
+SECONDS = 60.0
 Talk = Callable[[socket.socket], bytes]
 
 

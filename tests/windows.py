@@ -28,7 +28,7 @@ from tests.acp.harness import GUARD, is_alive
 Json = dict[str, Any]
 T = TypeVar("T")
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 """Seconds that anything may take; a test that reaches it has failed."""
 POLL = 0.005
 PROGRAM = (sys.executable, "-m", "hermes_acp")

@@ -20,7 +20,7 @@ from tests.acp.client import AgentError, Asked, Session
 
 Json = dict[str, Any]
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 """Seconds that an expected line may take; a test that reaches it has failed."""
 HOSTING = ("acp", *os.environ.get("HERMES_EDITOR_TEST_HOSTING", "").split())
 """How the agents under test are started: windows of a shared server, or with `--standalone`."""

@@ -39,8 +39,8 @@ SCRIPT = {
     "Summarise the conversation above.": [parts({"wait": 60.0}, {"text": "A summary."})],
 }
 
-LIMIT = 1.0
-"""Seconds: the promise is a tenth of this, on a machine that does nothing else."""
+LIMIT = 20.0
+"""Seconds, far less than what is cancelled would wait; how soon it really is, a benchmark measures."""
 
 
 async def stop(session: Session, turn: object) -> None:

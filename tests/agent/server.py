@@ -33,7 +33,7 @@ from hermes_acp.llm.base import Message
 from hermes_acp.ops import Answer, Cancel, Prompt, Steer
 from hermes_acp.storage.database import StorageError
 
-PATIENCE = 10.0
+PATIENCE = 60.0
 """Seconds that something expected may take; a test that reaches it has failed."""
 
 E = TypeVar("E")

@@ -37,6 +37,7 @@ from hermes_acp.storage.journal import Journal, Piece
 from hermes_acp.storage.sessions import SessionRow, SessionTable
 from tests.agent.invariants import check_all, check_messages
 from tests.agent.server import Desk, Window, act, messages, say, serving
+from tests.clock import Clock, on_a_clock
 
 ROW = SessionRow("s1", "/p", "/p", "/p", (), None, "ask", "m", "default", 1.0, 1.0)
 TICK = 0.05
@@ -52,24 +53,10 @@ BOUNDED = settings(
 )
 
 
-class Clock(asyncio.SelectorEventLoop):
-    """An event loop whose time stands still until it is moved on."""
-
-    now = 0.0
-
-    def time(self) -> float:
-        return self.now
-
-
-def on_a_clock(test: Callable[[Clock, Path], Awaitable[None]]) -> None:
-    """Run a test on such a loop, with a folder of its own."""
-    clock = Clock()
-    with tempfile.TemporaryDirectory() as folder, asyncio.Runner(loop_factory=lambda: clock) as runner:
-
-        async def run() -> None:
-            await test(clock, Path(folder))
-
-        runner.run(run())
+def in_a_folder(test: Callable[[Clock, Path], Awaitable[None]]) -> None:
+    """Run a test on a clock, with a folder of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        on_a_clock(lambda clock: test(clock, Path(folder)))
 
 
 @dataclass
@@ -284,7 +271,7 @@ def test_a_crash_at_any_write_costs_at_most_the_last_half_second_of_an_answer(
         for crash in await stream(clock, folder, actions):
             check_recovered(crash, *await recover(crash))
 
-    on_a_clock(check)
+    in_a_folder(check)
 
 
 # --- windows that join at any moment -------------------------------------------------------------
@@ -417,7 +404,7 @@ def on_a_bench(test: Callable[[Bench], Awaitable[None]], *rows: SessionRow) -> N
                 await test(bench)
                 bench.hub.stop()
 
-    on_a_clock(run)
+    in_a_folder(run)
 
 
 def piece(text: str, start: int, message_id: str = "m1") -> Piece:

@@ -20,7 +20,7 @@ from hermes_acp.storage.sessions import BadCursor
 from hermes_acp.tools.base import SessionTools
 from hermes_acp.tools.mcp.config import McpServer
 from tests.agent.invariants import check_all
-from tests.agent.server import act, say, serving
+from tests.agent.server import PATIENCE, act, say, serving
 
 pytestmark = pytest.mark.programs
 
@@ -220,7 +220,7 @@ async def test_a_session_that_cannot_get_its_tools_ends_alone_and_tells_its_wind
         await window.until(lambda: sessions.get(window.session.session_id) is None)
         assert await window.prompt("hello?") == PromptDropped()
         with pytest.raises(StorageError):
-            await asyncio.wait_for(window.session.load(), 5)
+            await asyncio.wait_for(window.session.load(), PATIENCE)
         living.cancel()
         again = await desk.open(window.session.session_id)
         assert await again.prompt("hello") == DONE

@@ -16,7 +16,7 @@ from typing import Self
 
 import pyte
 
-SECONDS = 20.0
+SECONDS = 60.0
 """How long a screen may take to show what is waited for."""
 HISTORY = 500
 

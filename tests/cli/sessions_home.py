@@ -25,7 +25,7 @@ from hermes_acp.storage.sessions import SessionRow, SessionTable
 
 Json = dict[str, Any]
 
-PATIENCE = 10.0
+PATIENCE = 60.0
 """Seconds that something expected may take; a test that reaches it has failed."""
 FIRST = 1_000_000.0
 """When the first session was made; each later one a second later."""

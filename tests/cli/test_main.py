@@ -58,7 +58,7 @@ def test_wrong_settings_are_one_sentence_and_exit_2(
 def test_the_arguments_of_an_editor_with_setup_behind_them_start_the_wizard() -> None:
     for argv in (["--setup"], ["acp", "--setup"], ["acp", "--standalone", "--setup"]):
         command = [sys.executable, "-m", "hermes_acp", *argv]
-        done = subprocess.run(command, input="", capture_output=True, text=True, timeout=30, check=False)
+        done = subprocess.run(command, input="", capture_output=True, text=True, timeout=60, check=False)
         assert "Which language model should the agent use?" in done.stdout
         assert (done.returncode, done.stderr) == (1, "\nNothing was written.\n")
 

@@ -17,7 +17,7 @@ from hermes_acp import config
 pytestmark = pytest.mark.slow
 
 COMMAND = [sys.executable, "-m", "hermes_acp", "run"]
-SECONDS = 30
+SECONDS = 60
 EDIT = {"tool": "write_file", "arguments": {"path": "new.txt", "content": "made\n"}}
 
 

@@ -185,7 +185,7 @@ def test_a_server_in_the_foreground_ends_with_a_signal(place: Home) -> None:
     process = subprocess.Popen((*server_command(), "run"), env=place.env, stderr=subprocess.PIPE)
     until(lambda: run(place, "status") == 0, "the server")
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=10)
+    process.communicate(timeout=60)
     assert process.returncode in (0, 143)
     assert not list(place.root.glob("runtime/*.sock"))
 

@@ -23,7 +23,7 @@ FILES = {
     "neovim": "hermes_editor.lua",
     "emacs": "hermes-editor.el",
 }
-SECONDS = 30.0
+SECONDS = 60.0
 
 TOKENS = {
     "neovim": re.compile(r'--[^\n]*|"(?:[^"\\\n]|\\.)*"|([(){}\[\]])|(")|.', re.DOTALL),

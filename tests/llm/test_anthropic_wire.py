@@ -36,7 +36,7 @@ from hermes_acp.llm.catalog import ModelInfo, Thinking
 from hermes_acp.llm.choice import open_model
 from hermes_acp.llm.route import Dialect, Route
 from tests.llm.anthropic_server import ANSWER, START, block, event
-from tests.model_server import ModelServer
+from tests.model_server import PATIENCE, ModelServer
 
 NAME = "anthropic/claude-test"
 KEY = "sk-ant-secret"
@@ -290,7 +290,7 @@ async def test_cancelling_the_reader_closes_the_connection_at_once() -> None:
             reading = group.create_task(parts(model))
             asked = await server.request(0)
             reading.cancel()
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(PATIENCE):
             await asked.left.wait()
         assert TextPart("hello") in await parts(model)
 

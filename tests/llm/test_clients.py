@@ -30,7 +30,7 @@ from hermes_acp.llm.base import (
 )
 from hermes_acp.llm.choice import open_model
 from tests.llm.conftest import ENV
-from tests.model_server import USAGE, ModelServer, refused, streamed, text, thought, tool
+from tests.model_server import PATIENCE, USAGE, ModelServer, refused, streamed, text, thought, tool
 
 REQUEST = Request("be brief", (UserMessage((TextBlock("hi"),)),))
 
@@ -175,7 +175,7 @@ async def test_closing_the_stream_closes_the_connection_at_once(asking: Asking) 
         stream = model.stream(REQUEST)
         assert await anext(stream) == TextPart("a")
         await stream.aclose()
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(PATIENCE):
             await server.requests[0].left.wait()
 
 
@@ -185,7 +185,7 @@ async def test_cancelling_the_reader_closes_the_connection_at_once(asking: Askin
             reading = group.create_task(parts(model))
             asked = await server.request(0)
             reading.cancel()
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(PATIENCE):
             await asked.left.wait()
         assert reading.cancelled()
         assert TextPart("next") in await parts(model)

@@ -17,7 +17,7 @@ from hermes_acp.llm.litellm_process import GRANT, Worker, WorkerLost
 pytestmark = pytest.mark.programs
 
 OBEDIENT = Path(__file__).parent / "obedient_worker.py"
-PATIENCE = 10.0
+PATIENCE = 60.0
 
 Working = Callable[..., AbstractAsyncContextManager[Worker]]
 

@@ -25,7 +25,7 @@ KEY = "sk-secret"
 NAME = "litellm/openai/m"
 REQUEST = Request("", (UserMessage((TextBlock("hi"),)),))
 
-LONGEST_STALL = 0.05
+LONGEST_STALL = 0.25
 """Seconds of CPU that this process may spend between two turns of its event loop."""
 
 STARTS_A_WORKER = """
@@ -125,7 +125,7 @@ async def test_a_killed_server_leaves_no_worker_and_no_open_request() -> None:
         of_worker = psutil.Process(pid)
         child.kill()
         await child.wait()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await server.requests[0].left.wait()
             while _lives(of_worker):  # noqa: ASYNC110 (the processes of others send us no event)
                 await asyncio.sleep(0.01)

@@ -19,7 +19,7 @@ from hermes_acp.llm.base import (
 )
 from hermes_acp.llm.openai_wire import OpenAIModel, Timeouts
 from hermes_acp.llm.route import Dialect, Route
-from tests.model_server import ModelServer, answer, refused, streamed, text
+from tests.model_server import PATIENCE, ModelServer, answer, refused, streamed, text
 
 REQUEST = Request("", (UserMessage((TextBlock("hi"),)),))
 PICTURE = Request("", (UserMessage((TextBlock("see"), ImageBlock("QUJD", "image/png"))),))
@@ -194,6 +194,6 @@ async def test_cancelling_before_the_head_of_the_answer_closes_the_connection() 
         reading = group.create_task(parts(model))
         await arrived.wait()
         reading.cancel()
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(PATIENCE):
             await left.wait()
     await model.aclose()

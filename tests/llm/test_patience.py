@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from hermes_acp.llm.patience import Patience
+from tests.clock import Clock, on_a_clock
 
 LONG = 3600.0
 
@@ -51,34 +52,49 @@ async def test_a_shorter_wait_is_not_as_long_as_the_one_before() -> None:
         await patience.read(0.01)
 
 
-async def test_each_piece_is_waited_for_anew() -> None:
-    pipe = Pipe()
-    patience = Patience(pipe)
-    for _ in range(4):
-        asyncio.get_running_loop().call_later(0.02, pipe.feed, b"piece")
-        assert await patience.read(0.05) == b"piece"
-    with pytest.raises(TimeoutError):
-        await patience.read(0.02)
+def test_each_piece_is_waited_for_anew() -> None:
+    async def check(clock: Clock) -> None:
+        pipe = Pipe()
+        patience = Patience(pipe)
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(4):
+                reading = tasks.create_task(patience.read(5))
+                await clock.pass_by(4)
+                pipe.feed(b"piece")
+                assert await reading == b"piece"
+        with pytest.RaisesGroup(TimeoutError):
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(patience.read(5))
+                await clock.pass_by(6)
+
+    on_a_clock(check)
 
 
-async def test_time_between_two_reads_does_not_count() -> None:
-    pipe = Pipe()
-    patience = Patience(pipe)
-    pipe.feed(b"one")
-    assert await patience.read(0.01) == b"one"
-    await asyncio.sleep(0.03)
-    pipe.feed(b"two")
-    assert await patience.read(LONG) == b"two"
-    patience.close()
+def test_time_between_two_reads_does_not_count() -> None:
+    async def check(clock: Clock) -> None:
+        pipe = Pipe()
+        patience = Patience(pipe)
+        pipe.feed(b"one")
+        assert await patience.read(1) == b"one"
+        await clock.pass_by(3)
+        pipe.feed(b"two")
+        assert await patience.read(LONG) == b"two"
+        patience.close()
+
+    on_a_clock(check)
 
 
-async def test_a_wait_that_is_given_up_leaves_the_body_alone() -> None:
-    pipe = Pipe()
-    patience = Patience(pipe)
-    with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.01):
-            await patience.read(0.02)
-    await asyncio.sleep(0.03)
-    pipe.feed(b"late")
-    assert await patience.read(LONG) == b"late"
-    patience.close()
+def test_a_wait_that_is_given_up_leaves_the_body_alone() -> None:
+    async def check(clock: Clock) -> None:
+        pipe = Pipe()
+        patience = Patience(pipe)
+        async with asyncio.TaskGroup() as tasks:
+            reading = tasks.create_task(patience.read(2))
+            await clock.pass_by(1)
+            reading.cancel()
+            await clock.pass_by(2)
+        pipe.feed(b"late")
+        assert await patience.read(LONG) == b"late"
+        patience.close()
+
+    on_a_clock(check)

@@ -78,7 +78,7 @@ def die_in_the_middle(folder: Path, at: Callable[[Path], bool]) -> None:
             os._exit(0)
     parent = psutil.Process(child)
     tree = folder / "p/memory/project"
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while not at(tree) and parent.status() != psutil.STATUS_ZOMBIE and time.monotonic() < deadline:
         pass
     family = [parent]

@@ -346,7 +346,7 @@ async def test_the_writer_writes_by_itself_and_goes_on_after_a_failure(memory: M
     async with asyncio.TaskGroup() as group:
         keeping = group.create_task(memory.facts.keep())
         await memory.learn(MAIN, fact("SQLite"))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while await FactTables(memory.database).waiting():  # noqa: ASYNC110 (another task empties it)
                 await asyncio.sleep(0.01)
         keeping.cancel()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import logging
 import os
 import resource
 import shutil
@@ -251,16 +253,19 @@ async def test_a_process_of_another_user_gets_no_word_though_every_door_is_open(
         child = os.fork()
         if child == 0:
             os._exit(_knock_as_nobody(short, greeting(where)))
-        _, status = await asyncio.to_thread(os.waitpid, child, 0)
-        shutil.rmtree(short.parent)
+        try:
+            _, status = await asyncio.to_thread(os.waitpid, child, 0)
+        finally:
+            shutil.rmtree(short.parent)
     assert os.waitstatus_to_exitcode(status) == 0
     assert served.work.seen == []
 
 
 def _opened_to_all(door: Path) -> Path:
     """Another name of the socket, in a folder that anybody may enter."""
-    folder = Path("/tmp") / f"door-{os.getpid()}"
-    folder.mkdir(mode=0o755)
+    ways = itertools.takewhile(lambda folder: folder.stat().st_mode & 0o001, reversed(door.parents))
+    folder = Path(tempfile.mkdtemp(prefix="door-", dir=[*ways][-1]))
+    folder.chmod(0o755)
     (folder / "sock").hardlink_to(door)
     return folder / "sock"
 
@@ -391,10 +396,14 @@ async def test_who_comes_while_it_looks_whether_it_is_needed_is_served(tmp_path:
         await served.ended()
 
 
-async def test_a_server_that_nobody_can_find_any_more_ends(tmp_path: Path) -> None:
-    async with serving(places(tmp_path), idle=3600.0) as served:
+async def test_a_server_that_nobody_can_find_any_more_ends(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    async with serving(places(tmp_path), idle=0.4) as served:
         shutil.rmtree(served.folders.runtime)
         await served.ended()
+    assert "its place in the runtime folder is gone" in caplog.messages
 
 
 async def test_a_server_that_is_cancelled_closes_its_place(tmp_path: Path) -> None:

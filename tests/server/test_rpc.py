@@ -35,7 +35,7 @@ class Recorder:
 
     async def wrote(self, count: int) -> list[Json]:
         """The lines, once there are so many."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while len(self.lines) < count:
                 self._written.clear()
                 await self._written.wait()

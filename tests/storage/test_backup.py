@@ -26,8 +26,8 @@ def copies(path: Path) -> list[Path]:
 
 
 def wait_for(condition: Callable[[], object]) -> None:
-    """Block until it holds, for ten seconds at most."""
-    deadline = time.monotonic() + 10
+    """Block until it holds, for a minute at most."""
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.0005)

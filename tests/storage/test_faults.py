@@ -20,7 +20,7 @@ from tests.storage import damage
 pytestmark = pytest.mark.programs
 
 ROOT = Path(__file__).parents[2]
-ATTACHED = 10.0
+ATTACHED = 60.0
 """Seconds that strace may take to get hold of a process."""
 
 

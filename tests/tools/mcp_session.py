@@ -22,7 +22,7 @@ ENV = {
     "OPENAI_API_KEY": "secret",
     "HERMES_EDITOR_MODEL": "x",
 }
-PATIENCE = 10.0
+PATIENCE = 60.0
 TRIES = 1000
 
 

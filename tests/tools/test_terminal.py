@@ -23,7 +23,7 @@ from hermes_acp.tools.terminal import terminal_tools
 from hermes_acp.workspace.execution.base import ExecutionError, Launch, Output
 from hermes_acp.workspace.execution.local import LocalExecution
 
-PATIENCE = 5.0
+PATIENCE = 50.0
 """Seconds that a test waits for something that normally takes milliseconds."""
 
 QUIET = 0.05

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 """Seconds to wait for something that has to happen."""
 
 Json = dict[str, Any]

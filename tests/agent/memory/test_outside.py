@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,12 @@ from tests.agent.memory.test_notebook import project
 from tests.agent.server import Window, act, call, messages, say, serving
 from tests.memory.providers.hindsight_server import HindsightServer
 
-pytest.importorskip("hindsight_client", reason="needs pip install 'hermes-editor[hindsight]'")
+pytestmark = [
+    pytest.mark.programs,
+    pytest.mark.skipif(
+        find_spec("hindsight_client") is None, reason="needs pip install 'hermes-editor[hindsight]'"
+    ),
+]
 
 SAID = "Remember that the orders are kept in SQLite."
 ASKED = "Where are the orders kept?"

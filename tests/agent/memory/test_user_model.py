@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from hermes_acp.events import MemoryChanged
 from tests.agent.memory.test_notebook import instructions, project, told
 from tests.agent.server import Desk, Window, act, call, choosing, say, serving
+
+pytestmark = pytest.mark.programs
 
 CLAIM = "Asks for tests along with changes."
 ASKED = "Add tests for the parser."

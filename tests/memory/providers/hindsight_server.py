@@ -55,7 +55,7 @@ class HindsightServer:
 
     async def until(self, count: int) -> list[str]:
         """Wait until so many documents were handed over."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while len(self.known) < count:
                 self.news.clear()
                 await self.news.wait()
