@@ -19,6 +19,12 @@ from hermes_acp.storage.recall_reader import Measure, session_of
 
 WINDOW = ((-2, 0.25), (-1, 0.5), (0, 1.0), (1, 0.5), (2, 0.25))
 """Neighbours of a passage, and how much of a word that stands there counts."""
+WINDOW_OF_SEVERAL = ((-2, 0.25), (-1, 0.25), (0, 1.0), (1, 0.5), (2, 0.25))
+"""The same for a question with several answers, of which each stands more for itself."""
+WINDOW_OF_ANSWER = ((-2, 0.25), (-1, 0.6), (0, 1.0), (1, 0.5), (2, 0.25))
+"""The same for a word that is in a question: what follows is the answer to it."""
+REACH = 2
+"""Passages on each side that a window takes in."""
 RELATED = 0.4
 """How much a related word counts at most, beside the word itself."""
 RELATED_TO_ASKED = 0.8
@@ -92,21 +98,52 @@ def rarity(occurrences: int, total: int) -> float:
     return math.log(1 + (total - having + 0.5) / (having + 0.5))
 
 
-def scores(terms: Iterable[Term]) -> dict[int, float]:
-    """The places of all words, with what the words that are right there are worth."""
+def scores(terms: Iterable[Term], enough: int) -> dict[int, float]:
+    """Places with what the words that are right there are worth: the best `enough` of all, and others.
+
+    The rarest words come first. Once so many places are ahead by more than all other words are worth, a
+    place that has only those is none of the best, and the long lists of frequent words add no more.
+    """
     found: dict[int, float] = {}
-    for item in terms:
-        for place, share in item.places.items():
-            found[place] = found.get(place, 0.0) + item.weight * share
+    waiting = deque(sorted(terms, key=lambda item: -item.weight))
+    closed = False
+    while waiting:
+        rest = sum(item.weight for item in waiting)
+        closed = closed or len([score for score in found.values() if score > rest]) >= enough
+        item = waiting.popleft()
+        weight, shares, sofar = item.weight, item.places, found.get
+        for place in found.keys() & shares.keys() if closed else shares:
+            found[place] = sofar(place, 0.0) + weight * shares[place]
     return found
 
 
-def best(found: Mapping[int, float], limit: int) -> list[int]:
-    """The places with the highest scores, at most `limit`."""
-    return heapq.nlargest(limit, found, key=found.__getitem__)
+def best(found: Mapping[int, float], limit: int) -> dict[int, float]:
+    """The places with the highest scores, best first, at most `limit`; the later one of two equal ones."""
+    if limit < len(found):
+        floor = heapq.nlargest(limit, found.values())[-1]
+        found = {place: score for place, score in found.items() if score >= floor}
+    order = sorted(((score, place) for place, score in found.items()), reverse=True)
+    return {place: score for score, place in order[:limit]}
 
 
-def neighbourhood(places: Iterable[int], reach: int = 2) -> set[int]:
+def sessions_with_named(speakers: Mapping[int, Collection[str]], signals: Signals) -> frozenset[int]:
+    """Those of the sessions, given with who speaks in them, in which somebody speaks who is named."""
+    return frozenset(number for number, names in speakers.items() if _names(names) & signals.names)
+
+
+def near_named(
+    scores: Mapping[int, float], present: Collection[int], signals: Signals
+) -> Mapping[int, float]:
+    """The scores, less of them in a session in which nobody is `present` who is named, nor is mentioned."""
+    if not signals.names:
+        return scores
+    return {
+        place: score if session_of(place) in present or place in signals.mentions else score * WITHOUT_NAMED
+        for place, score in scores.items()
+    }
+
+
+def neighbourhood(places: Iterable[int], reach: int = REACH) -> set[int]:
     """The places and their neighbours, of which some may not exist."""
     return {place + distance for place in places for distance in range(-reach, reach + 1)}
 
@@ -114,31 +151,21 @@ def neighbourhood(places: Iterable[int], reach: int = 2) -> set[int]:
 def ranked(
     terms: Sequence[Term],
     measures: Mapping[int, Measure],
-    speakers: Mapping[int, Collection[str]],
+    present: Collection[int],
     signals: Signals,
 ) -> list[tuple[int, float]]:
     """The measured places with their scores, best first; the newer one of two that are equally good.
 
-    `speakers` are those of each session. Places in which nothing speaks for them are left out.
+    `present` are the sessions in which somebody speaks who is named. Places in which nothing speaks for
+    them are left out.
     """
-    present = {session for session, names in speakers.items() if _names(names) & signals.names}
     own = {name for name in {item.speaker for item in measures.values()} if _names((name,)) & signals.names}
-    average = sum(item.words for item in measures.values()) / max(1, len(measures)) or 1.0
-    scores: dict[int, float] = {}
-    for place, item in measures.items():
-        words = 0.0
-        for step, share in WINDOW:
-            neighbour = measures.get(place + step)
-            words += share * (average if neighbour is None else neighbour.words)
-        hold = K1 * (1 - B + B * words / (average * _SHARES))
-        score = _words(place, terms, hold)
-        if score <= 0:
-            continue
-        score *= _factor(place, item, signals, named=item.speaker in own)
-        if signals.names and session_of(place) not in present and place not in signals.mentions:
-            score *= WITHOUT_NAMED
-        scores[place] = score
-    return sorted(scores.items(), key=lambda pair: (-pair[1], -measures[pair[0]].at, -pair[0]))
+    scores = near_named(_window_scores(terms, measures, signals), present, signals)
+    weighed = [
+        (score * _factor(place, item := measures[place], signals, named=item.speaker in own), item.at, place)
+        for place, score in scores.items()
+    ]
+    return [(place, score) for score, _, place in sorted(weighed, reverse=True)]
 
 
 def distinct(order: Iterable[tuple[int, float]], measures: Mapping[int, Measure]) -> list[tuple[int, float]]:
@@ -168,20 +195,38 @@ def spread(order: Iterable[tuple[int, float]]) -> list[tuple[int, float]]:
     return found
 
 
-_SHARES = sum(share for _, share in WINDOW)
-
-
-def _words(place: int, terms: Sequence[Term], hold: float) -> float:
-    score = 0.0
+def _window_scores(
+    terms: Iterable[Term], measures: Mapping[int, Measure], signals: Signals
+) -> dict[int, float]:
+    """What the words in the windows of the measured places are worth; nothing for places without any."""
+    around = neighbourhood(measures)
+    usual = WINDOW_OF_SEVERAL if signals.several else WINDOW
+    windows = {place: WINDOW_OF_ANSWER for place, item in measures.items() if item.traits & ASKS}
+    holds = _holds(measures)
+    scores: dict[int, float] = {}
     for item in terms:
-        there = 0.0
-        places = item.places
-        for step, share in WINDOW:
-            if place + step in places:
-                there += share * places[place + step]
-        if there:
-            score += item.weight * there * (K1 + 1) / (there + hold)
-    return score
+        found: dict[int, float] = {}
+        for place in around & item.places.keys():
+            for step, share in windows.get(place, usual):
+                found[place - step] = found.get(place - step, 0.0) + share * item.places[place]
+        for place in found.keys() & holds.keys():
+            there = found[place]
+            part = item.weight * there * (K1 + 1) / (there + holds[place])
+            scores[place] = scores.get(place, 0.0) + part
+    return scores
+
+
+def _holds(measures: Mapping[int, Measure]) -> dict[int, float]:
+    """How much the length of each window holds it back."""
+    lengths = {place: item.words for place, item in measures.items()}
+    average = sum(lengths.values()) / max(1, len(lengths)) or 1.0
+    slope = K1 * B / (average * sum(share for _, share in WINDOW))
+    holds = dict.fromkeys(lengths, K1 * (1 - B))
+    for step, share in WINDOW:
+        part = slope * share
+        for place in holds:
+            holds[place] += part * lengths.get(place + step, average)
+    return holds
 
 
 def _factor(place: int, item: Measure, signals: Signals, *, named: bool) -> float:

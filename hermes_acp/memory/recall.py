@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
@@ -40,10 +41,12 @@ RELATED_FEW, RELATED_OCCURRENCES = 30, 500
 """but not for so few passages, and always for more than so many."""
 RELATED_LOOKUPS = 120
 """Times that related words of a question are looked up, in all parts of the scope together."""
-CANDIDATES = 150
+POOL = 300
+"""Passages among which those are found that are ranked: in sessions with somebody who is named."""
+CANDIDATES = 80
 """Passages that are ranked with their neighbours."""
-CANDIDATES_IN_PERIOD = 2_000
-"""Passages among which those of a period that is named are found, to be ranked as well."""
+IN_PERIOD = 10_000
+"""Passages of all periods that are named, the newest of each, among which there are as many to rank."""
 BROAD_WORDS = 2
 """A question of so few words, beside names, may have many answers."""
 UNWORDED = 1_000
@@ -141,32 +144,28 @@ def answer(reader: Reader, scope: Scope, question: str, limit: int) -> list[Hit]
         return []
     question = question[:QUESTION_CHARS]
     typed = words.content(question)
-    names = frozenset(word.text for word in typed if _speaks(reader, scope, word))
+    names = _names(reader, scope, typed)
     periods = tuple(dates.periods(question, time.time(), first))
-    mentions = _places(reader, scope, tuple(sorted(names)), OCCURRENCES) if names else ()
+    mentions = _places(reader, scope, [sorted(names)] if names else [], OCCURRENCES)
     rest = [word for word in typed if word.text not in names]
     asks_when = bool(_WHEN.search(question))
     several = not asks_when and (len(rest) <= BROAD_WORDS or words.asks_for_several(question))
-    signals = Signals(names, frozenset(mentions), periods, asks_when, several)
+    signals = Signals(names, frozenset(itertools.chain(*mentions)), periods, asks_when, several)
     terms = _terms(reader, scope, rest, signals)
-    order = _ordered(reader, scope, terms, signals)
-    best = dict(order[: min(limit, LIMIT_AT_MOST)])
+    limit = min(limit, LIMIT_AT_MOST)
+    best = dict(_ordered(reader, scope, terms, signals, limit)[:limit])
     return [Hit(found, round(best[found.place], 4)) for found in reader.texts(list(best))]
 
 
 def _ordered(
-    reader: Reader, scope: Scope, terms: Sequence[Term], signals: Signals
+    reader: Reader, scope: Scope, terms: Sequence[Term], signals: Signals, limit: int
 ) -> list[tuple[int, float]]:
     """All places worth showing, best first, each event once."""
-    chosen = _candidates(reader, terms, signals)
-    near = ranking.neighbourhood(chosen)
-    # Their neighbours, too, for the length of their windows.
-    measures = reader.measures(ranking.neighbourhood(near))
-    order = ranking.ranked(terms, measures, reader.speakers(near), signals)
-    order = ranking.distinct(
-        ((place, score) for place, score in order if place in near and scope.covers(place, measures[place])),
-        measures,
-    )
+    chosen, present = _candidates(reader, scope, terms, signals, max(CANDIDATES, limit))
+    measures = reader.measures(ranking.neighbourhood(chosen))
+    order = ranking.ranked(terms, measures, present, signals)
+    covered = ((place, score) for place, score in order if scope.covers(place, measures[place]))
+    order = ranking.distinct(covered, measures)
     return ranking.spread(order) if signals.several else order
 
 
@@ -175,41 +174,35 @@ def _terms(reader: Reader, scope: Scope, typed: Sequence[Word], signals: Signals
     if words.is_about_saying(typed) and (signals.names or signals.periods):
         typed = ()
     total = reader.count(scope.ranges)
-    found = [
-        _term(reader, scope, word, total, _share(word, signals))
-        for word in _within_lookups(typed, len(scope.ranges))
-    ]
-    terms = [item for item in found if item.weight > 0]
+    exact = _places(reader, scope, [word.forms for word in typed], OCCURRENCES)
+    # What was cut short is as good as everywhere.
+    rare = [(word, places) for word, places in zip(typed, exact, strict=True) if len(places) < OCCURRENCES]
+    terms = [item for item in _with_related(reader, scope, rare, total, signals) if item.weight > 0]
     if not terms:
-        begun = (
-            reader.places(recall_words.match_beginning(words.beginning(word.text)), scope, OCCURRENCES)
-            for word in typed
-        )
-        terms = [ranking.term(places, (), total) for places in begun if places]
+        begun = [recall_words.match_beginning(words.beginning(word.text)) for word in typed]
+        terms = [
+            ranking.term(places, (), total) for places in reader.lists(begun, scope, OCCURRENCES) if places
+        ]
     return terms or [Term(1.0, dict.fromkeys(_unworded(reader, scope, signals), 1.0))]
 
 
-def _within_lookups(typed: Sequence[Word], ranges: int) -> list[Word]:
-    """The words with so many of their related words as can be looked up in all ranges."""
-    having = sum(bool(word.related) for word in typed)
-    each = RELATED_LOOKUPS // max(1, ranges * having)
-    return [replace(word, related=word.related[:each]) for word in typed]
+def _with_related(
+    reader: Reader, scope: Scope, found: Sequence[tuple[Word, list[int]]], total: int, signals: Signals
+) -> Iterator[Term]:
+    """The words with their places and those of as many of their related words as may be looked up."""
+    most = min(RELATED_OCCURRENCES, max(RELATED_FEW, total // RELATED_PART))
+    having = sum(bool(word.related) for word, _ in found)
+    each = RELATED_LOOKUPS // max(1, len(scope.ranges) * having)
+    near = [word.related[:each] for word, _ in found]
+    lists = iter(_places(reader, scope, [(other,) for others in near for other in others], most + 1))
+    for (word, exact), others in zip(found, near, strict=True):
+        related = [places for places in itertools.islice(lists, len(others)) if len(places) <= most]
+        item = ranking.term(exact, related, total, _share(word, signals))
+        yield replace(item, weight=item.weight * ranking.DOING) if word.doing else item
 
 
 def _share(word: Word, signals: Signals) -> float:
     return ranking.RELATED_TO_ASKED if signals.several and word.asked else ranking.RELATED
-
-
-def _term(reader: Reader, scope: Scope, word: Word, total: int, share: float) -> Term:
-    """A word with its places and those of its related words, of which each counts for up to `share`."""
-    exact = _places(reader, scope, word.forms, OCCURRENCES)
-    if len(exact) >= OCCURRENCES:
-        # Cut short, and as good as everywhere.
-        return Term(0.0, {})
-    most = min(RELATED_OCCURRENCES, max(RELATED_FEW, total // RELATED_PART))
-    related = (_places(reader, scope, (other,), most + 1) for other in word.related)
-    item = ranking.term(exact, [places for places in related if len(places) <= most], total, share)
-    return replace(item, weight=item.weight * ranking.DOING) if word.doing else item
 
 
 def _unworded(reader: Reader, scope: Scope, signals: Signals) -> list[int]:
@@ -229,22 +222,37 @@ def _said_by(reader: Reader, scope: Scope, names: Iterable[str], limit: int) -> 
     ]
 
 
-def _candidates(reader: Reader, terms: Sequence[Term], signals: Signals) -> list[int]:
-    """The best by their own words; of a period that is named, the best in it as well."""
-    scores = ranking.scores(terms)
-    chosen = ranking.best(scores, CANDIDATES_IN_PERIOD if signals.periods else CANDIDATES)
-    inside = {
-        place for period in signals.periods for place in reader.during(chosen, period.start, period.end)
-    }
-    return chosen[:CANDIDATES] + [place for place in chosen[CANDIDATES:] if place in inside][:CANDIDATES]
+def _candidates(
+    reader: Reader, scope: Scope, terms: Sequence[Term], signals: Signals, most: int
+) -> tuple[set[int], frozenset[int]]:
+    """The best `most` by their own words and where they were said, and those of periods that are named.
+
+    With them the sessions among theirs in which somebody speaks who is named.
+    """
+    pool = max(POOL, most)
+    scores = ranking.scores(terms, pool)
+    pools = [ranking.best(scores, pool)]
+    if signals.periods:
+        times = [(period.start, period.end) for period in signals.periods]
+        inside = scores.keys() & reader.during(scope, times, IN_PERIOD // len(times))
+        pools.append(ranking.best({place: scores[place] for place in inside}, pool))
+    named = itertools.chain(*pools) if signals.names else ()
+    present = ranking.sessions_with_named(reader.speakers(named), signals)
+    weighed = (ranking.near_named(each, present, signals) for each in pools)
+    return {place for each in weighed for place in ranking.best(each, most)}, present
 
 
-def _places(reader: Reader, scope: Scope, alternatives: tuple[str, ...], limit: int) -> list[int]:
-    return reader.places(recall_words.match(alternatives), scope, limit)
+def _places(
+    reader: Reader, scope: Scope, alternatives: Iterable[Sequence[str]], limit: int
+) -> list[list[int]]:
+    """For each group of words where one of them is found."""
+    return reader.lists([recall_words.match(words) for words in alternatives], scope, limit)
 
 
-def _speaks(reader: Reader, scope: Scope, word: Word) -> bool:
-    return bool(reader.places(recall_words.match_speaker(word.text), scope, 1))
+def _names(reader: Reader, scope: Scope, typed: Sequence[Word]) -> frozenset[str]:
+    """The words by which somebody is called who speaks."""
+    said = reader.lists([recall_words.match_speaker(word.text) for word in typed], scope, 1)
+    return frozenset(word.text for word, places in zip(typed, said, strict=True) if places)
 
 
 # --- where to look -------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ _ASKED = re.compile(
     ((?:\ [\w'’-]+){{1,5}}?)(?=\ (?:{_VERB}|has|have|had|will|should)\b|[?.,]|$)""",
     re.IGNORECASE | re.VERBOSE,
 )
+_KIND_OF = re.compile(r"\b(?:kind|sort|type|form)s?\s+of\b", re.IGNORECASE)
 _MANY = re.compile(
     rf"""\bhow\ many\b
     | \b(?:has|have)\b  # Ever, at some time.
@@ -59,8 +60,9 @@ class _Families:
 
 def content(question: str) -> list[Word]:
     """The content words, each once; all words when the question has no other; none in one without words."""
-    typed = list(dict.fromkeys(word.casefold() for word in recall_words.words(question)))
-    chosen = [word for word in typed if word not in _families().stop] or typed
+    typed = _typed(question)
+    stop = _families().stop
+    chosen = [word for word in _typed(_KIND_OF.sub(" ", question)) if word not in stop] or typed
     asked = _asked(question)
     return [_word(word, asked=word in asked) for word in chosen[:MOST_WORDS]]
 
@@ -84,6 +86,10 @@ def asks_for_several(question: str) -> bool:
 def beginning(word: str) -> str:
     """The part of a word that is looked for when the word itself occurs nowhere: it may be misspelled."""
     return word[: max(3, len(word) // 2)]
+
+
+def _typed(question: str) -> list[str]:
+    return list(dict.fromkeys(word.casefold() for word in recall_words.words(question)))
 
 
 def _asked(question: str) -> frozenset[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
-from typing import TypeVar, cast
+from typing import NamedTuple, TypeVar, cast
 
 import orjson
 
@@ -25,13 +25,24 @@ SELECT coalesce(sum(passages), 0) FROM recall_sessions
 WHERE (project << 44) | (number << 22) BETWEEN ? AND ?
 """
 FIRST = "SELECT min(at) FROM recall_passages"
-FOUND = "SELECT rowid FROM recall WHERE recall MATCH ? AND rowid BETWEEN ? AND ? LIMIT ?"
+# The places of a word come as one text: a row for each takes twice as long, and there are many thousands.
+FOUND = """
+SELECT (
+    SELECT json_group_array(rowid) FROM (
+        SELECT rowid FROM recall WHERE recall MATCH expression.value AND rowid BETWEEN ?2 AND ?3 LIMIT ?4
+    )
+) FROM json_each(?1) AS expression ORDER BY expression.key
+"""
 # CROSS: the index first, then the time and kind of what it finds.
 FOUND_FILTERED = """
-SELECT recall.rowid FROM recall CROSS JOIN recall_passages ON place = recall.rowid
-WHERE recall MATCH ?1 AND recall.rowid BETWEEN ?2 AND ?3 AND at >= ?5 AND at < ?6
-    AND kind IN (SELECT value FROM json_each(?7)) AND (?8 IS NULL OR branch = ?8)
-LIMIT ?4
+SELECT (
+    SELECT json_group_array(place) FROM (
+        SELECT place FROM recall CROSS JOIN recall_passages ON place = recall.rowid
+        WHERE recall MATCH expression.value AND recall.rowid BETWEEN ?2 AND ?3 AND at >= ?5 AND at < ?6
+            AND kind IN (SELECT value FROM json_each(?7)) AND (?8 IS NULL OR branch = ?8)
+        LIMIT ?4
+    )
+) FROM json_each(?1) AS expression ORDER BY expression.key
 """
 LATEST_FIRST = "SELECT seq, turn_id FROM events WHERE session_id = ? ORDER BY seq DESC"
 FIRST_FROM = "SELECT min(place) FROM recall_passages WHERE place BETWEEN ? AND ? AND seq >= ?"
@@ -41,8 +52,12 @@ WHERE at >= ?5 AND at < ?6 AND +place BETWEEN ?2 AND ?3 AND kind IN (SELECT valu
     AND (?8 IS NULL OR branch = ?8)
 ORDER BY at DESC LIMIT ?4
 """
+# The index alone has both.
 DURING = """
-SELECT place FROM recall_passages WHERE place IN (SELECT value FROM json_each(?)) AND at >= ? AND at < ?
+SELECT json_group_array(place) FROM (
+    SELECT place FROM recall_passages
+    WHERE at >= ? AND at < ? AND +place BETWEEN ? AND ? ORDER BY at DESC LIMIT ?
+)
 """
 MEASURES = """
 SELECT place, seq, at, kind, speaker, words, traits, branch FROM recall_passages
@@ -107,9 +122,8 @@ class Scope:
         return self.without is not None and self.without.first <= place <= self.without.last
 
 
-@record
-class Measure:
-    """What ranking wants to know of a passage."""
+class Measure(NamedTuple):
+    """What ranking wants to know of a passage; a tuple, because a question has a thousand."""
 
     seq: int
     at: float
@@ -179,23 +193,42 @@ class Reader:
         return cast("float | None", self._connection.execute(FIRST).fetchone()[0])
 
     def places(self, expression: str, scope: Scope, limit: int) -> list[int]:
-        """Where an expression of `recall_words` is found, at most `limit` places."""
-        sql = FOUND if scope.is_whole else FOUND_FILTERED
-        return self._places(sql, expression, scope, limit)
+        """Where an expression of `recall_words` is found, at most `limit` places of each range."""
+        return self.lists([expression], scope, limit)[0]
+
+    def lists(self, expressions: Sequence[str], scope: Scope, limit: int) -> list[list[int]]:
+        """The same for each of several expressions."""
+        found: list[list[int]] = [[] for _ in expressions]
+        whole, asked = scope.is_whole, _json(expressions)
+        for item in scope.ranges if expressions else ():
+            args = [asked, *_limits(item, limit), *(() if whole else _filters(scope))]
+            for places, (text,) in zip(
+                found, self._connection.execute(FOUND if whole else FOUND_FILTERED, args), strict=True
+            ):
+                places += orjson.loads(text)
+        return [_shown(scope, places) for places in found]
 
     def within(self, scope: Scope, limit: int) -> list[int]:
         """The newest places, at most `limit` of each range."""
-        return self._places(WITHIN, "", scope, limit)
+        found: list[int] = []
+        for item in scope.ranges:
+            rows = self._connection.execute(WITHIN, ["", *_limits(item, limit), *_filters(scope)])
+            found += [place for (place,) in rows]
+        return _shown(scope, found)
 
-    def during(self, places: Collection[int], since: float, until: float) -> list[int]:
-        """Those of the places at which something was said from `since` to before `until`."""
-        rows = self._connection.execute(DURING, (_json(list(places)), since, until))
-        return [place for (place,) in rows]
+    def during(self, scope: Scope, times: Iterable[tuple[float, float]], limit: int) -> set[int]:
+        """The newest places of each time (from, to before), at most `limit`; some beside the scope."""
+        first, last = min(item.first for item in scope.ranges), max(item.last for item in scope.ranges)
+        found: set[int] = set()
+        for since, until in times:
+            [(text,)] = self._connection.execute(DURING, (since, until, first, last, limit))
+            found.update(orjson.loads(text))
+        return found
 
     def measures(self, places: Collection[int]) -> dict[int, Measure]:
         """What is known of these places; those that are not there are left out."""
         rows = self._connection.execute(MEASURES, (_json(list(places)),))
-        return {place: Measure(*rest) for place, *rest in rows}
+        return {row[0]: Measure._make(row[1:]) for row in rows}
 
     def speakers(self, places: Iterable[int]) -> dict[int, list[str]]:
         """Who speaks in the sessions of these places, by the number of the session (`session_of`)."""
@@ -218,16 +251,6 @@ class Reader:
         )
         return [Found(*row) for row in rows]
 
-    def _places(self, sql: str, expression: str, scope: Scope, limit: int) -> list[int]:
-        found: list[int] = []
-        for item in scope.ranges:
-            args: list[str | int | float | None] = [expression, item.first, item.last, limit]
-            if sql is not FOUND:
-                args += [scope.since, scope.until, _json(scope.kinds), scope.branch]
-            rows = cast("list[tuple[int]]", self._connection.execute(sql, args).fetchall())
-            found += [place for (place,) in rows]
-        return found if scope.without is None else [place for place in found if not scope.hides(place)]
-
 
 async def reading(database: ReadOnlyDatabase, function: Callable[[Reader], T]) -> T:
     """The function's result; it runs in a thread. Raises `StorageError`.
@@ -245,6 +268,18 @@ def session_of(place: int) -> int:
 def session_range(place: int) -> Range:
     """The range of the session that a place belongs to."""
     return _range(place >> SESSION_SHIFT << SESSION_SHIFT, SESSION_SHIFT)
+
+
+def _shown(scope: Scope, places: list[int]) -> list[int]:
+    return places if scope.without is None else [place for place in places if not scope.hides(place)]
+
+
+def _limits(item: Range, limit: int) -> tuple[int, int, int]:
+    return item.first, item.last, limit
+
+
+def _filters(scope: Scope) -> tuple[float, float, str, str | None]:
+    return scope.since, scope.until, _json(scope.kinds), scope.branch
 
 
 def _range(first: int, bits: int) -> Range:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable
 
 EXTRA_WORDS = 2_000
 """Extra words of one passage: more are left out, which only a text without spaces reaches."""
@@ -48,7 +49,7 @@ def words(text: str) -> list[str]:
     return [word for chunk in _WORD.findall(spelled) for word in chunk[:LONGEST].split("_") if word]
 
 
-def match(alternatives: tuple[str, ...]) -> str:
+def match(alternatives: Iterable[str]) -> str:
     """The expression of the index that finds passages with one of these words, in text or extra words."""
     listed = " OR ".join(f'"{_plain(word)}"' for word in alternatives)
     return f"{{text extra}} : ({listed})"

@@ -96,6 +96,23 @@ async def test_what_was_said_at_a_named_time_comes_first(history: History) -> No
     assert (await history.texts("Which release was it on 2022-07-16?"))[0] == "The release went out"
 
 
+async def test_what_was_said_at_a_named_time_is_found_among_much_that_was_said_at_others(
+    history: History,
+) -> None:
+    for number in range(1, 5):
+        await history.say(number, *["The release went out"] * 100, at=MAY - (number + 90) * DAY)
+    await history.say(5, "We talked about the release", at=MAY)
+    await history.say(6, *["The release went out"] * 100, at=MAY + 90 * DAY)
+    assert (await history.texts("Which release was it on 12 May 2023?"))[0] == "We talked about the release"
+
+
+async def test_sessions_of_others_do_not_hide_what_somebody_said_who_is_named(history: History) -> None:
+    for number in range(1, 5):
+        await history.tell(number, exchange(*["The red kettle boils"] * 2, ("Tim", "Ann")) * 30)
+    await history.tell(5, exchange("My kettle is new", "Good", ("Maria", "John")))
+    assert (await history.texts("Is the red kettle Maria's?"))[0] == "My kettle is new"
+
+
 async def test_tool_calls_commands_and_their_results_are_found_with_their_kind(history: History) -> None:
     await history.tell(
         1,
@@ -206,7 +223,7 @@ async def test_a_message_of_ten_megabytes_is_found_by_any_of_its_words(history: 
     await history.say(1, " ".join(words), "the end")
     [hit, *_] = await history.ask("needle")
     assert "needle" in hit.found.text and len(hit.found.text) <= 2_000
-    assert [found.found.seq for found in await history.ask("filler")] == [1]
+    assert [found.found.seq for found in await history.ask("filler")] == [1, 2]
 
 
 async def test_the_number_of_results_is_what_was_asked_for(history: History) -> None:

@@ -43,11 +43,16 @@ def test_of_a_word_with_many_related_ones_the_first_are_taken() -> None:
     assert all(len(word.related) <= words.RELATED_WORDS for word in words.content("place food book plan"))
 
 
+def test_the_words_before_what_is_asked_for_say_nothing_but_do_elsewhere() -> None:
+    assert texts("What types of cars, and which sorts of tea?") == ["cars", "tea"]
+    assert texts("how does it sort types") == ["sort", "types"]
+
+
 @pytest.mark.parametrize(
     ("question", "asked"),
     [
         ("Which databases did we try?", ["databases"]),
-        ("what kinds of linters\nwould fit here", ["kinds", "linters"]),
+        ("what kinds of linters\nwould fit here", ["linters"]),
         ("How many servers have crashed, and which clients?", ["servers", "clients"]),
         ("Which error?", ["error"]),
         ("Did the database fail?", []),

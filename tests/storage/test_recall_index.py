@@ -262,7 +262,7 @@ async def test_an_index_from_before_branches_were_noted_is_kept_and_goes_on(tmp_
     history = History(path)
     await history.tell(1, [TurnStarted("m2", (TextBlock("a kettle"),), branch="main")])
     assert [(hit.found.text, hit.found.branch) for hit in await history.ask("kettle teapot")] == [
-        ("a kettle", "main"),
         ("a teapot", ""),
+        ("a kettle", "main"),
     ]
     assert await history.texts("teapot", Filter(branch="main")) == []
