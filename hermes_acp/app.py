@@ -176,6 +176,8 @@ def _tool_families() -> ModuleType:
     first = name not in sys.modules
     families = import_module(name)
     if first:
+        # The first prompt comes soon.
+        import_module("hermes_acp.agent.turn_run")
         # What was imported since the start stays, too.
         gc.freeze()
     return families

@@ -1,14 +1,16 @@
-"""Records: frozen slotted dataclasses that are cheap to define.
+"""Records: slotted dataclasses, most of them frozen, that are cheap to define.
 
 `@dataclass(frozen=True, slots=True)` compiles six functions for every class, which for some two
-hundred classes is a fourth of what starting the server costs. A record compiles its constructor
-alone and shares the rest; it is a dataclass to everybody who asks.
+hundred classes is a fourth of what starting the server costs. Records share all of them, and are
+dataclasses to everybody who asks.
 """
 
 from __future__ import annotations
 
+import functools
 from dataclasses import MISSING, Field, FrozenInstanceError, dataclass, field, fields
 from operator import attrgetter
+from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, NoReturn, TypeVar, cast, dataclass_transform
 
 if TYPE_CHECKING:
@@ -16,10 +18,23 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+SHAPES = 256
+"""Kinds of constructors whose code is kept: they differ in the number of fields, and in who has a factory."""
+
 
 @dataclass_transform(frozen_default=True, field_specifiers=(field,))
 def record(cls: type[T]) -> type[T]:
     """The same as `@dataclass(frozen=True, slots=True)`, without `__post_init__` and base classes."""
+    return _filled(cls, RECORD)
+
+
+@dataclass_transform(field_specifiers=(field,))
+def mutable(cls: type[T]) -> type[T]:
+    """The same as `@dataclass(slots=True)`, with the same two exceptions."""
+    return _filled(cls, MUTABLE)
+
+
+def _filled(cls: type[T], shared: dict[str, object]) -> type[T]:
     # A class without a description would be given its signature, which takes long to find out.
     cls.__doc__ = cls.__doc__ or cls.__name__
     made = dataclass(init=False, repr=False, eq=False, slots=True)(cls)
@@ -32,8 +47,8 @@ def record(cls: type[T]) -> type[T]:
     def __hash__(self: T) -> int:
         return hash(values(self))
 
-    methods = {"__init__": _constructor(made), "__eq__": __eq__, "__hash__": __hash__}
-    for name, method in (methods | SHARED).items():
+    methods: dict[str, object] = {"__init__": _constructor(made), "__eq__": __eq__, "__hash__": __hash__}
+    for name, method in (methods | shared).items():
         setattr(made, name, method)
     return made
 
@@ -44,20 +59,39 @@ def _fields(cls: type) -> tuple[Field[object], ...]:
 
 def _constructor(cls: type) -> object:
     """A function that fills the slots past the lock that `__setattr__` is."""
-    scope: dict[str, object] = {"_unset": MISSING}
-    parameters, body = ["self"], ["pass"]
-    for item in _fields(cls):
-        name, value, default = item.name, item.name, ""
-        scope[f"_set_{name}"] = cls.__dict__[name].__set__
-        if item.default is not MISSING:
-            scope[f"_default_{name}"], default = item.default, f"=_default_{name}"
-        elif item.default_factory is not MISSING:
-            scope[f"_make_{name}"], default = item.default_factory, "=_unset"
-            value = f"_make_{name}() if {name} is _unset else {name}"
-        parameters.append(name + default)
-        body.append(f"_set_{name}(self, {value})")
-    exec(f"def __init__({', '.join(parameters)}):\n " + "\n ".join(body), scope)
-    return scope["__init__"]
+    scope: dict[str, object] = {"unset": MISSING}
+    names: list[str] = []
+    defaults: list[object] = []
+    made: list[bool] = []
+    for position, item in enumerate(_fields(cls)):
+        names.append(item.name)
+        made.append(item.default_factory is not MISSING)
+        scope[f"set{position}"] = cls.__dict__[item.name].__set__
+        if item.default_factory is not MISSING:
+            scope[f"make{position}"] = item.default_factory
+            defaults.append(MISSING)
+        elif item.default is not MISSING:
+            defaults.append(item.default)
+        elif defaults:
+            raise TypeError(f"{cls.__name__}.{item.name} has no default, but a field before it has one")
+    code = _template(tuple(made)).replace(co_varnames=("self", *names))
+    return FunctionType(code, scope, "__init__", tuple(defaults))
+
+
+@functools.lru_cache(maxsize=SHAPES)
+def _template(made: tuple[bool, ...]) -> CodeType:
+    """The code of all constructors with so many parameters; `made` tells which have factories.
+
+    Only the names differ from class to class: to compile it for each would take most of the time.
+    """
+    values = [
+        f"make{n}() if _{n} is unset else _{n}" if factory else f"_{n}" for n, factory in enumerate(made)
+    ]
+    parameters = ", ".join(["self", *(f"_{n}" for n in range(len(made)))])
+    body = "\n ".join(["pass", *(f"set{n}(self, {value})" for n, value in enumerate(values))])
+    scope: dict[str, FunctionType] = {}
+    exec(f"def __init__({parameters}):\n {body}", scope)
+    return scope["__init__"].__code__
 
 
 def _described(self: object) -> str:
@@ -75,9 +109,10 @@ def _locked(_self: object, name: str, *_value: object) -> NoReturn:
     raise FrozenInstanceError(f"cannot assign to field {name!r}")
 
 
-SHARED = {
+RECORD: dict[str, object] = {
     "__repr__": _described,
     "__reduce__": _rebuilt,
     "__setattr__": _locked,
     "__delattr__": _locked,
 }
+MUTABLE: dict[str, object] = {"__repr__": _described, "__hash__": None}

@@ -1,4 +1,4 @@
-"""A record is to everybody what a frozen slotted dataclass is."""
+"""A record is to everybody what a frozen slotted dataclass is, and one that is mutable what any is."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import orjson
 import pytest
 from pydantic import TypeAdapter
 
-from hermes_acp.records import record
+from hermes_acp.records import mutable, record
 
 
 class Point:
@@ -34,6 +34,8 @@ def plain() -> type:
 
 Record = record(plain())
 Frozen = dataclass(frozen=True, slots=True)(plain())
+Mutable = mutable(plain())
+Plain = dataclass(slots=True)(plain())
 
 
 @record
@@ -61,6 +63,7 @@ class Nothing:
 )
 def test_a_record_looks_and_does_as_a_frozen_slotted_dataclass(seen) -> None:
     assert seen(Record) == seen(Frozen)
+    assert seen(Mutable) == seen(Plain)
 
 
 def test_records_that_are_equal_have_one_hash() -> None:
@@ -80,6 +83,25 @@ def test_a_record_cannot_be_changed() -> None:
     assert point == Record(1)
 
 
+def test_what_is_mutable_can_be_changed_and_has_no_hash() -> None:
+    point = Mutable(1)
+    point.x = 2
+    assert (point, copy.copy(point), replace(point, y=1)) == (Mutable(2), Mutable(2), Mutable(2, 1))
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(point)
+    with pytest.raises(AttributeError):
+        point.z = 3
+
+
 def test_a_record_wants_what_has_no_default() -> None:
     with pytest.raises(TypeError, match="missing 1 required positional argument: 'x'"):
         Record()
+
+
+def test_a_field_without_a_default_behind_one_with_a_default_is_a_mistake() -> None:
+    with pytest.raises(TypeError, match="y has no default"):
+
+        @record
+        class _Mistaken:
+            x: int = 0
+            y: int

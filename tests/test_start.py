@@ -48,6 +48,7 @@ LATE = {
     "agent/memory/shared.py": "facts and the identity of projects: at the first need, in a thread",
     "agent/mentions.py": "the reading of references: for prompts that have some, in a thread",
     "agent/orders.py": "git's side of taking turns back: at the first such command, in a thread",
+    "agent/session.py": "what runs turns: at the first prompt, in a thread",
     "app.py": "the tool families: after the first session was answered, in a thread",
     "cli/main.py": "one command of many is run",
     "cli/server.py": "the whole server: only to run it",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Protocol, TypeAlias
 
 from hermes_acp.agent import ids
@@ -29,7 +29,7 @@ from hermes_acp.policy.effects import Effect, Mode, Permit, Refused
 from hermes_acp.policy.gate import changes_files, free, judge
 from hermes_acp.policy.rules.rules import Origin, Rule, Verdict, choices, learn
 from hermes_acp.policy.sandbox import Confinement
-from hermes_acp.records import record
+from hermes_acp.records import mutable, record
 from hermes_acp.storage.rules import Rules
 
 RULES_SECONDS = 1.0
@@ -89,7 +89,7 @@ class Sandbox:
     network: bool = False
 
 
-@dataclass(slots=True)
+@mutable
 class _Waiting:
     """A question that waits; `silent` are the windows that said that they cannot answer it."""
 
@@ -98,7 +98,7 @@ class _Waiting:
     silent: set[str] = field(default_factory=set[str])
 
 
-@dataclass(slots=True)
+@mutable
 class Approvals:
     """The open questions and the rules of one session. `answerers` counts the windows that can answer."""
 
@@ -109,7 +109,7 @@ class Approvals:
     mode: Mode
     store: Rules
     answerers: Callable[[], int]
-    sandbox: Sandbox = Sandbox()  # noqa: RUF009 (it is frozen)
+    sandbox: Sandbox = Sandbox()
     written: Callable[[], tuple[Rule, ...]] = tuple
     """The rules that stand in files now; called in a thread."""
     _told: bool = False

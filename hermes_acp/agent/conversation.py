@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from hermes_acp.content import TextBlock
 from hermes_acp.events import (
@@ -20,7 +19,7 @@ from hermes_acp.events import (
     UsageUpdated,
 )
 from hermes_acp.llm.base import AssistantMessage, Message, ToolMessage, UserMessage
-from hermes_acp.records import record
+from hermes_acp.records import mutable, record
 
 CHARACTERS_PER_TOKEN = 4
 """The usual estimate where nobody counted tokens."""
@@ -41,7 +40,7 @@ NOTES = {
 }
 
 
-@dataclass(slots=True)
+@mutable
 class _Turn:
     """Where a turn begins in the messages, None when they were summarised; `used` is before it."""
 

@@ -7,7 +7,7 @@ what was shown counts, so that a window that joins and one that was there before
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TypeAlias
 
 from hermes_acp.events import (
@@ -22,14 +22,14 @@ from hermes_acp.events import (
     ThoughtDelta,
     TurnEnded,
 )
-from hermes_acp.records import record
+from hermes_acp.records import mutable, record
 from hermes_acp.storage.journal import Kind, Piece
 
 Placed: TypeAlias = tuple[str, Event]
 """An event and the id of its turn."""
 
 
-@dataclass(slots=True)
+@mutable
 class _Growing:
     """A text that only grows."""
 
@@ -56,14 +56,14 @@ class _Growing:
         return "".join(self.pieces)
 
 
-@dataclass(slots=True)
+@mutable
 class _Message:
     turn_id: str
     thought: _Growing = field(default_factory=_Growing)
     text: _Growing = field(default_factory=_Growing)
 
 
-@dataclass(slots=True)
+@mutable
 class _Compaction:
     turn_id: str
     started: CompactionStarted

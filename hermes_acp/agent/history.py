@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from hermes_acp.content import Block, Diff, LinkBlock, ResourceBlock, TextBlock
 from hermes_acp.events import (
@@ -18,6 +18,7 @@ from hermes_acp.events import (
     TurnEnded,
     TurnStarted,
 )
+from hermes_acp.records import mutable
 
 TITLE_LENGTH = 60
 COUNTING = (TurnStarted, Rewound)
@@ -26,7 +27,7 @@ LOOKING: tuple[ToolKind, ...] = ("read", "search", "think", "fetch")
 """Kinds of calls that change no files."""
 
 
-@dataclass(slots=True)
+@mutable
 class Past:
     """A turn that counts; `at` is its beginning, in seconds since the epoch.
 

@@ -12,7 +12,7 @@ import contextlib
 import logging
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
@@ -62,11 +62,14 @@ class Subscription:
 
     It begins with what is being streamed at this moment, as pieces with offset 0. So does what comes
     after the reader fell behind: a piece may tell again what an earlier one told.
+
+    `wake` is called for whatever is new; it must not read there and then.
     """
 
-    def __init__(self, hub: Hub, *, answers: bool) -> None:
+    def __init__(self, hub: Hub, *, answers: bool, wake: Callable[[], None]) -> None:
         self.answers = answers
         self._hub = hub
+        self._tell = wake
         self._queue: deque[Envelope] = deque(hub.so_far())
         self._wake = asyncio.Event()
         self._seen = hub.committed
@@ -80,6 +83,16 @@ class Subscription:
         if self._behind:
             return await self._catch_up()
         return self.take()
+
+    @property
+    def waiting(self) -> int:
+        """How many envelopes `take` would give."""
+        return len(self._queue)
+
+    @property
+    def behind(self) -> bool:
+        """Whether `batch` has to read the journal."""
+        return self._behind
 
     def take(self) -> list[Envelope]:
         """What waits right now, without waiting."""
@@ -119,12 +132,14 @@ class Subscription:
         elif len(self._queue) < MERGE_AFTER or not self._merge(envelope):
             self._queue.append(envelope)
         self._wake.set()
+        self._tell()
 
     def fall_behind(self) -> None:
         """Called by the hub: the reader has to go on from the journal."""
         self._behind = True
         self._queue = deque(self._news())
         self._wake.set()
+        self._tell()
 
     def _knows(self, envelope: Envelope) -> bool:
         return envelope.seq is not None and envelope.seq <= self._seen
@@ -141,6 +156,7 @@ class Subscription:
     def _start_over(self) -> None:
         self._queue = deque([*self._news(), *self._hub.so_far()])
         self._wake.set()
+        self._tell()
 
     def _news(self) -> list[Envelope]:
         return [item for item in self._queue if isinstance(item.event, LASTING)]
@@ -220,9 +236,9 @@ class Hub:
         """Whether anybody reads."""
         return bool(self._subscriptions)
 
-    def subscribe(self, *, answers: bool) -> Subscription:
+    def subscribe(self, *, answers: bool, wake: Callable[[], None] = lambda: None) -> Subscription:
         """Read what is being streamed, and everything that is shown from now on."""
-        subscription = Subscription(self, answers=answers)
+        subscription = Subscription(self, answers=answers, wake=wake)
         self._subscriptions.append(subscription)
         return subscription
 

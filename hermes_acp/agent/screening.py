@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from hermes_acp.content import Block, Diff, ResourceBlock, Shown, TextBlock
 from hermes_acp.events import Notice, Steered, ToolKind
-from hermes_acp.policy import provenance
+from hermes_acp.policy import injection, provenance
 from hermes_acp.policy.masking import Masks, Stream
+from hermes_acp.records import mutable
 from hermes_acp.tools.base import ToolResult
 
 FILES: tuple[ToolKind, ...] = ("read", "search", "edit", "delete", "move")
 """Calls of this kind give texts of files, which stay as they are: the model may edit them."""
 
-SHORT = 256
-"""Characters of a text that is looked through in less time than it takes to ask a thread for it."""
+SHORT = 1_024
+"""Characters of a text that is looked through in less time than it takes to ask a thread for it.
+
+That is 0.35 ms in the middle of a turn, when the threads are asleep and the journal is busy.
+"""
 
 SERVER = "__"
 """Stands in the names of tools of MCP servers alone."""
@@ -33,7 +37,7 @@ REVERSIBLE = (
 )
 
 
-@dataclass(slots=True)
+@mutable
 class Screening:
     """The screen of one turn, whose `masks` are those of its session; `publish` tells the user.
 
@@ -70,7 +74,10 @@ class Screening:
     ) -> ToolResult:
         """What a call gave, for the model and for the person."""
         is_file = kind in FILES and SERVER not in name
-        masked, warning = await asyncio.to_thread(self._result, result, is_file=is_file)
+        if self.masks.ready and injection.is_ready() and not result.shown and len(result.text) <= SHORT:
+            masked, warning = self._result(result, is_file=is_file)
+        else:
+            masked, warning = await asyncio.to_thread(self._result, result, is_file=is_file)
         self._warn(name, warning, publish)
         return masked
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from importlib import import_module
+from typing import TYPE_CHECKING, cast
 
 from hermes_acp.agent import parts
 from hermes_acp.agent.approvals import Approvals, Question
@@ -14,12 +16,14 @@ from hermes_acp.agent.models import Models
 from hermes_acp.agent.options import Choices
 from hermes_acp.agent.services import Services
 from hermes_acp.agent.turn import Place
-from hermes_acp.agent.turn_run import Runner
 from hermes_acp.agent.windows import Windows
 from hermes_acp.agent.workbench import OpenTools, Workbench
 from hermes_acp.events import Envelope, Option, SessionEnded
 from hermes_acp.ops import Answer, Cancel, Op, Prompt, Steer
 from hermes_acp.storage.sessions import SessionRow
+
+if TYPE_CHECKING:
+    from hermes_acp.agent.turn_run import Runner
 
 
 class Session:
@@ -46,7 +50,7 @@ class Session:
         self._workbench = Workbench(self._parts, row, place, tools)
         self._choosing = Choosing(self._parts, self._workbench)
         self._loading = Loading(self._parts, self._workbench)
-        self._runner = Runner(self._parts, self._workbench, self._choosing, self._loading)
+        self._runner: Runner | None = None
 
     @property
     def session_id(self) -> str:
@@ -165,9 +169,17 @@ class Session:
     async def _next_turn(self) -> None:
         prompt = await self._parts.inbox.next()
         self.windows.prompting = prompt.client
-        await self._parts.inbox.follow(prompt, self._tasks.create_task(self._runner.run(prompt)))
+        await self._parts.inbox.follow(prompt, self._tasks.create_task(self._turn(prompt)))
         self.windows.prompting = ""
         self.idle_since = asyncio.get_running_loop().time()
+
+    async def _turn(self, prompt: Prompt) -> None:
+        if self._runner is None:
+            # A session is opened sooner without what only its turns need.
+            turn_run = await asyncio.to_thread(import_module, "hermes_acp.agent.turn_run")
+            made = turn_run.Runner(self._parts, self._workbench, self._choosing, self._loading)
+            self._runner = cast("Runner", made)
+        await self._runner.run(prompt)
 
     async def _stop(self) -> None:
         await self._parts.inbox.close(self.farewell.client)

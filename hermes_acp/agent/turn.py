@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from hermes_acp.agent.approvals import Approvals
 from hermes_acp.agent.context import Surroundings
@@ -14,7 +14,7 @@ from hermes_acp.agent.turn_files import TurnFiles
 from hermes_acp.agent.windows import Windows
 from hermes_acp.events import Event, Steered
 from hermes_acp.llm.base import Effort, Model, Request, ToolSpec
-from hermes_acp.records import record
+from hermes_acp.records import mutable, record
 from hermes_acp.storage.sessions import SessionRow
 from hermes_acp.tools.base import SessionTools
 from hermes_acp.workspace.documents import Documents
@@ -45,7 +45,7 @@ class Prepared:
     surroundings: Surroundings
 
 
-@dataclass(slots=True)
+@mutable
 class Turn:
     """One turn of one session."""
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
-from hermes_acp.agent import commands, ids, loop, mentions
+from hermes_acp.agent import command_answers, commands, ids, loop, mentions
 from hermes_acp.agent.choosing import Choosing
 from hermes_acp.agent.commands import Invocation
 from hermes_acp.agent.history import title_of
@@ -115,13 +115,13 @@ class Runner:
     async def _work(self, prompt: Prompt, screen: Screening) -> StopReason:
         self._workbench.hurry()
         command = commands.parse(prompt.content)
-        if command is not None and (text := await commands.answer(self._orders, command)) is not None:
+        if command is not None and (text := await command_answers.answer(self._orders, command)) is not None:
             self._publish(MessageCompleted(ids.message(), text), prompt.turn_id)
             return "end_turn"
         turn = await self._begin(prompt, screen, command)
         await self._trust(turn)
         if command is not None:
-            return await commands.run(turn, command)
+            return await command_answers.run(turn, command)
         await mentions.read(turn, prompt, self._parts.services.origin.env)
         await self._parts.memory.offer(turn, prompt.content)
         reason = await loop.run(turn)

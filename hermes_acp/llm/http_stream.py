@@ -137,7 +137,10 @@ class Endpoint:
                     await self._drain(content)
                     return
                 yield events
-                received = await self._next(content, is_finished())
+                if is_finished():
+                    received = await self._rest(content)
+                else:
+                    received = await self._read(content, self._timeouts.idle)
             yield [event for event in decoder.close() if event != DONE]
             if not is_finished():
                 raise StreamCut(f"The answer of {self.asked.model} broke off in the middle.")
@@ -162,10 +165,8 @@ class Endpoint:
                 break
         return received
 
-    async def _next(self, content: Patience, finished: bool) -> bytes:  # noqa: FBT001
-        """More bytes; empty at the end. What goes wrong after the finish reason does not matter."""
-        if not finished:
-            return await self._read(content, self._timeouts.idle)
+    async def _rest(self, content: Patience) -> bytes:
+        """More bytes behind the finish reason; empty at the end. What goes wrong there does not matter."""
         try:
             return await self._read(content, self._timeouts.after_finish)
         except StreamCut:

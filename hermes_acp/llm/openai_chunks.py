@@ -112,7 +112,10 @@ class ChunkReader:
             self._usage = usage
 
     def _read_delta(self, delta: Json, parts: list[Part]) -> None:
-        # The common chunk carries only text, so every other member costs no more than a failed look-up.
+        if len(delta) == 1 and isinstance(content := delta.get("content"), str):
+            # The common chunk carries only text: looking for all else takes as long as the rest of the work.
+            parts += self._tags.feed(content) if content else ()
+            return
         if thought := as_text(delta.get("reasoning_content") or delta.get("reasoning")):
             parts.append(ThoughtPart(thought))
         if content := delta.get("content"):

@@ -5,6 +5,9 @@ from __future__ import annotations
 MAX_EVENT_BYTES = 8 * 1024 * 1024
 """The longest event we hold; a server that sends a longer one is out of order."""
 
+WHOLE = b"data: "
+"""How the one line of most events begins."""
+
 
 class EventTooLong(Exception):
     """An event grew over `MAX_EVENT_BYTES`."""
@@ -26,6 +29,8 @@ class EventDecoder:
 
     def feed(self, received: bytes) -> list[bytes]:
         """The data of the events that end within `received`. Raises `EventTooLong`."""
+        if self._is_one_event(received):
+            return [received[len(WHOLE) : -2]]
         lines = self._unix_lines(received).split(b"\n")
         # The unfinished line is kept in pieces: joining it on every read would be quadratic.
         if len(lines) > 1:
@@ -49,6 +54,16 @@ class EventDecoder:
         self._take(b"", events)
         self._line, self._line_size = [], 0
         return events
+
+    def _is_one_event(self, received: bytes) -> bool:
+        """Whether this is one whole event on one line: what a model in no hurry sends at a time."""
+        return (
+            received.startswith(WHOLE)
+            and received.endswith(b"\n\n")
+            and received.count(b"\n") == 2
+            and b"\r" not in received
+            and not (self._line_size or self._data or self._ended_with_cr)
+        )
 
     def _unix_lines(self, received: bytes) -> bytes:
         if self._ended_with_cr and received:

@@ -6,10 +6,11 @@ import re
 import secrets as random
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from hermes_acp.policy import secrets
 from hermes_acp.policy.secrets import Span, lines
+from hermes_acp.records import mutable
 
 MARKS_BOUND = 4_096
 """Secrets of one session that are remembered; over it the oldest is forgotten."""
@@ -40,7 +41,7 @@ class Misplaced(ValueError):
     """A mark cannot be written; `str()` tells the model why and what to do."""
 
 
-@dataclass(slots=True)
+@mutable
 class _Secret:
     """One value. `paths` are the files that held it; one that the user `gave` may go into any file."""
 

@@ -6,10 +6,11 @@ import asyncio
 import logging
 import os
 import stat
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import field
 from typing import Protocol
 
-from hermes_acp.records import record
+from hermes_acp.records import mutable, record
 
 logger = logging.getLogger(__name__)
 
@@ -29,8 +30,20 @@ class Streams(Protocol):
         """The next bytes; empty at the end."""
         ...
 
+    @property
+    def full(self) -> bool:
+        """Whether more is unsent than whoever can wait should add to: `drain` then waits."""
+        ...
+
     def write(self, data: bytes) -> None:
         """Send; never waits. After the other side is gone or given up, does nothing."""
+        ...
+
+    def soon(self, writer: Callable[[], None]) -> None:
+        """Have this called in the next pass of the event loop, once, to write what has come by then.
+
+        It must not raise.
+        """
         ...
 
     async def drain(self) -> None:
@@ -42,7 +55,7 @@ class Streams(Protocol):
         ...
 
 
-@dataclass(slots=True)
+@mutable
 class AsyncioStreams:
     """Pipes and sockets."""
 
@@ -51,6 +64,14 @@ class AsyncioStreams:
     _given_up: bool = False
     _waiting: bytearray = field(default_factory=bytearray)
     """What sessions say in one pass of the event loop goes out at once: sending is what costs most."""
+    _writers: list[Callable[[], None]] = field(default_factory=list["Callable[[], None]"])
+    _due: bool = False
+    """Whether a pass is coming in which writers write and all is sent."""
+
+    @property
+    def full(self) -> bool:
+        """Whether more than `HIGH_WATER` bytes are unsent."""
+        return self.writer.transport.get_write_buffer_size() > HIGH_WATER
 
     async def read(self) -> bytes:
         """The next bytes; empty at the end or when the other side vanished."""
@@ -62,26 +83,44 @@ class AsyncioStreams:
 
     def write(self, data: bytes) -> None:
         """Send soon what the pipe takes, and buffer the rest, within a bound."""
+        self._waiting += data
+        if len(self._waiting) > TOGETHER:
+            self.flush()
+        elif not self._due:
+            self._come()
+
+    def soon(self, writer: Callable[[], None]) -> None:
+        """Have this called in the next pass of the event loop; all that is written there goes out at once."""
+        self._writers.append(writer)
+        if not self._due:
+            self._come()
+
+    def flush(self) -> None:
+        """Send now what was written."""
         transport = self.writer.transport
-        if transport.is_closing():
+        data = bytes(self._waiting)
+        self._waiting.clear()
+        if not data or transport.is_closing():
             return
         if transport.get_write_buffer_size() > UNSENT_BOUND:
             logger.warning("a client is given up: it leaves more than %d bytes unread", UNSENT_BOUND)
             self._given_up = True
             transport.abort()
             return
-        if not self._waiting:
-            asyncio.get_running_loop().call_soon(self.flush)
-        self._waiting += data
-        if len(self._waiting) > TOGETHER:
-            self.flush()
+        self.writer.write(data)
 
-    def flush(self) -> None:
-        """Send now what was written."""
-        data = bytes(self._waiting)
-        self._waiting.clear()
-        if data and not self.writer.transport.is_closing():
-            self.writer.write(data)
+    def _come(self) -> None:
+        self._due = True
+        asyncio.get_running_loop().call_soon(self._pass)
+
+    def _pass(self) -> None:
+        writers, self._writers = self._writers, []
+        for writer in writers:
+            writer()
+        self.flush()
+        self._due = False
+        if self._writers:
+            self._come()
 
     async def drain(self) -> None:
         """Wait while more than `HIGH_WATER` bytes are unsent."""
@@ -117,6 +156,15 @@ class FileStreams:
         view = memoryview(data)
         while view:
             view = view[os.write(self.target, view) :]
+
+    @property
+    def full(self) -> bool:
+        """Nothing is ever unsent."""
+        return False
+
+    def soon(self, writer: Callable[[], None]) -> None:
+        """Have this called in the next pass of the event loop."""
+        asyncio.get_running_loop().call_soon(writer)
 
     async def drain(self) -> None:
         """Nothing is ever unsent."""

@@ -42,6 +42,8 @@ class Database:
         self._notice: str | None = None
         self._opening = asyncio.Lock()
         self._waiting: deque[Statement] = deque()
+        self._coming: asyncio.Event | None = None
+        """A commit that was asked for and takes along what waits when it begins; set when it has ended."""
 
     @classmethod
     async def open(cls, path: Path, *, repair: bool = False) -> Database:
@@ -105,7 +107,7 @@ class Database:
         deadline = time.monotonic() + WRITER_WAIT
         while statement.outcome is None:
             try:
-                free = await connection.run(self._commit)
+                free = await self._share(connection)
             except (sqlite3.Error, OSError, StorageError) as error:
                 if self._withdraw(statement):
                     raise StorageError(explain(self.path, error)) from error
@@ -119,11 +121,27 @@ class Database:
             raise StorageError(explain(self.path, statement.outcome)) from statement.outcome
         return statement.outcome
 
-    def _commit(self, opened: Handle) -> bool:
-        """In the thread: commit what waits; False when another writer is in the way.
+    async def _share(self, connection: Connection) -> bool:
+        """Have what waits committed, with others who want the same now; False when a writer is in the way.
 
-        Every writer asks for this once it waits, and what an earlier one has taken along is done.
+        Only who asked hears of errors and of that writer: the others look at their statement.
         """
+        if (coming := self._coming) is not None:
+            await coming.wait()
+            return True
+        self._coming = coming = asyncio.Event()
+        try:
+            return await connection.run(self._commit)
+        finally:
+            if self._coming is coming:
+                # The thread did not come so far.
+                self._coming = None
+            coming.set()
+
+    def _commit(self, opened: Handle) -> bool:
+        """In the thread: commit what waits; False when another writer is in the way."""
+        # Who comes from now on may be too late for this one.
+        self._coming = None
         if not self._waiting:
             return True
         if not locks.lock(opened.writer, opened.path):

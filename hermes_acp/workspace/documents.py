@@ -104,15 +104,20 @@ class Documents:
 
     async def read(self, path: str) -> Document:
         """The current text. A missing file gives `exists=False`; raises `DocumentError`."""
+        if self._lender() is None:
+            # Asking a thread a second time takes longer than what it does.
+            return await asyncio.to_thread(lambda: self._told(_load(path)))
         found = await asyncio.to_thread(_load, path)
         return await self._as_told(await self._as_seen(self._editor(found.path), found))
 
     async def _as_told(self, seen: Document) -> Document:
-        """With marks in place of secrets, where they are masked."""
+        return await asyncio.to_thread(self._told, seen) if self._masks is not None else seen
+
+    def _told(self, seen: Document) -> Document:
+        """With marks in place of secrets, where they are masked; for a thread."""
         if self._masks is None or not seen.text:
             return seen
-        text = await asyncio.to_thread(self._masks.hide, seen.text, seen.path)
-        return replace(seen, text=text, unmasked=seen.text)
+        return replace(seen, text=self._masks.hide(seen.text, seen.path), unmasked=seen.text)
 
     async def _as_seen(self, editor: EditorFiles | None, found: Document) -> Document:
         """What the editor shows in place of what was found on the disk."""

@@ -104,6 +104,16 @@ async def test_a_reader_who_fell_behind_gets_every_durable_event_once_and_in_ord
     assert [item.seq for item in await slow.batch()] == [count + 1, count + 2]
 
 
+async def test_a_reader_is_woken_for_whatever_is_new(stream: Stream) -> None:
+    woken: list[int] = []
+    reader = stream.hub.subscribe(answers=False, wake=lambda: woken.append(reader.waiting))
+    await stream.fill(2)
+    assert (woken, [item.seq for item in reader.take()], reader.waiting) == ([1, 2], [1, 2], 0)
+    await stream.fill(QUEUE_BOUND + 1, 3)
+    assert (reader.behind, woken[-1], len(await reader.batch())) == (True, 0, QUEUE_BOUND + 1)
+    assert not reader.behind
+
+
 async def test_a_reader_who_fell_behind_still_hears_the_live_news(stream: Stream) -> None:
     slow = stream.hub.subscribe(answers=False)
     stream.hub.publish(PromptDropped(), "t0")

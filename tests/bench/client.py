@@ -164,10 +164,14 @@ class Agent:
         """Resident MiB of the started process alone."""
         return memory(self.process.pid)
 
+    def own_share(self) -> float:
+        """MiB of the started process alone; of pages that several processes use, its share."""
+        return share(self.process.pid)
+
     def memory(self) -> float:
-        """Resident MiB of the server and what it has started, libraries that they share counted twice."""
+        """MiB of the server and what it has started; pages that several processes use count once in all."""
         assert self.server is not None
-        return sum(memory(pid) for pid in (self.server, *_children(self.server)))
+        return sum(share(pid) for pid in (self.server, *_children(self.server)))
 
     def stop_server(self) -> None:
         """End the shared server, as at the end of the day."""
@@ -193,6 +197,12 @@ def memory(pid: int) -> float:
     """Resident MiB of a process."""
     status = Path(f"/proc/{pid}/status").read_text()
     return int(status.split("VmRSS:")[1].split()[0]) / 1024
+
+
+def share(pid: int) -> float:
+    """MiB of a process, its share of pages that others use, too (`Pss`)."""
+    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    return int(rollup.split("Pss:")[1].split()[0]) / 1024
 
 
 def is_chunk(message: Message) -> bool:

@@ -22,6 +22,14 @@ def test_a_cut_at_every_single_byte_changes_nothing() -> None:
         assert decoder.feed(STREAM[:place]) + decoder.feed(STREAM[place:]) == EVENTS
 
 
+def test_whole_events_and_pieces_of_them_may_alternate() -> None:
+    whole, (start, end) = b"data: whole\n\n", (b"data: in", b" two\n\n")
+    received = [whole, start, end, whole, b"data: one line", whole, b"\r\n\r", whole, b"\n", whole]
+    decoder = EventDecoder()
+    events = [event for piece in received for event in decoder.feed(piece)]
+    assert events == [b"whole", b"in two", b"whole", b"one linedata: whole", b"whole", b"whole"]
+
+
 def test_the_end_of_the_stream_completes_an_event_without_blank_line() -> None:
     decoder = EventDecoder()
     assert decoder.feed(b"data: one\n\ndata: two") == [b"one"]

@@ -10,12 +10,12 @@ import itertools
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from hermes_acp.policy.commands.verdict import Place
 from hermes_acp.policy.paths import OWN_DATA, inside, protection, reserve, secret
 from hermes_acp.policy.rules.rules import code
+from hermes_acp.records import mutable
 
 GLOB_ENTRIES = 1_000
 """Names that a glob may be compared with; a glob that needs more is not understood."""
@@ -115,7 +115,7 @@ def _is_glob(part: str) -> bool:
     return re.search(r"(?<!\\)[*?\[]", part) is not None
 
 
-@dataclass(slots=True)
+@mutable
 class _Budget:
     left: int = GLOB_ENTRIES
     spent: bool = False

@@ -10,14 +10,14 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import cast
 
 from hermes_acp.policy.commands.verdict import Rest
 from hermes_acp.policy.paths import inside
 from hermes_acp.policy.small_files import read
-from hermes_acp.records import record
+from hermes_acp.records import mutable, record
 
 FILE_BYTES = 1024 * 1024
 """A larger file is not read, and nothing that rests on it is remembered for the like."""
@@ -73,7 +73,7 @@ def basis(rests: Sequence[Rest], roots: tuple[str, ...]) -> Basis:
     return Basis("\n".join(found.contents), digest.hexdigest(), found.whole)
 
 
-@dataclass(slots=True)
+@mutable
 class _Found:
     """Contents by the names under which they are remembered, in the order in which they were found."""
 

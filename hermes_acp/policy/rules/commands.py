@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os.path
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from hermes_acp.policy.commands import places
 from hermes_acp.policy.commands.rests import Basis, basis
@@ -15,7 +15,7 @@ from hermes_acp.policy.commands.verdict import Part, Rest
 from hermes_acp.policy.paths import inside
 from hermes_acp.policy.rules.match import Subject
 from hermes_acp.policy.rules.rules import MATCH_CHARS, Lesson, Rule, RuleDraft, code, fits, meaning
-from hermes_acp.records import record
+from hermes_acp.records import mutable, record
 
 PARTS_OFFERED = 4
 """Parts of a command that one answer can teach; with more, it is remembered by its whole text."""
@@ -80,7 +80,7 @@ def keepable(text: str) -> bool:
     )
 
 
-@dataclass(slots=True)
+@mutable
 class _Allowing:
     subject: Subject
     rules: Sequence[Rule]

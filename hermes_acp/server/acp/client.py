@@ -7,7 +7,8 @@ import logging
 import secrets
 from collections import deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
+from functools import partial
 from typing import cast
 
 from hermes_acp.agent.commands import COMMANDS
@@ -35,6 +36,7 @@ from hermes_acp.events import (
     TurnEnded,
 )
 from hermes_acp.ops import Answer, Cancel, Prompt
+from hermes_acp.records import mutable
 from hermes_acp.server import messages
 from hermes_acp.server.acp import questions, schema
 from hermes_acp.server.acp.editor import ClientFiles, ClientTerminals
@@ -54,7 +56,7 @@ ENDED_BOUND = 64
 logger = logging.getLogger(__name__)
 
 
-@dataclass(slots=True)
+@mutable
 class Watch:
     """A session that the client follows."""
 
@@ -65,7 +67,11 @@ class Watch:
     asked: dict[str, asyncio.Task[None]] = field(default_factory=dict[str, "asyncio.Task[None]"])
     unshown: deque[Envelope] = field(default_factory=deque[Envelope])
     """What was taken from the subscription and waits for the client to read."""
+    started: bool = False
+    due: bool = False
+    """Whether what is new is shown soon."""
     pump: asyncio.Task[None] | None = None
+    """Shows what cannot be shown at once; one that failed stays, and nothing more is shown."""
 
 
 class AcpClient:
@@ -83,7 +89,7 @@ class AcpClient:
         self.origin = origin
         self.methods = methods
         self.notifications = notifications
-        self.capabilities = schema.ClientCapabilities()
+        self.capabilities = schema.ClientCapabilities.model_construct()
         self.label = "client"
         self.initialized = False
         self.peer = Peer(self, streams.write)
@@ -141,7 +147,9 @@ class AcpClient:
             old = None
         if old is not None:
             self._show_rest(old)
-        watch = Watch(session, session.hub.subscribe(answers=True), Renderer(session.session_id, abilities))
+        wake = partial(self._woken, session.session_id)
+        subscription = session.hub.subscribe(answers=True, wake=wake)
+        watch = Watch(session, subscription, Renderer(session.session_id, abilities))
         if old is not None:
             watch.prompts, watch.asked = old.prompts, old.asked
             old.subscription.close()
@@ -190,7 +198,8 @@ class AcpClient:
         for event in watch.session.open_questions():
             if event.request_id not in watch.asked:
                 self._ask(watch, event)
-        watch.pump = self.peer.spawn(self._pump(watch))
+        watch.started = True
+        self._woken(session_id)
 
     def unwatch(self, session_id: str) -> None:
         """Stop following a session; its unanswered prompts of this client end as cancelled."""
@@ -245,14 +254,37 @@ class AcpClient:
 
     # --- events out ------------------------------------------------------------------------------
 
-    async def _pump(self, watch: Watch) -> None:
+    def _woken(self, session_id: str) -> None:
+        """Called by the hub for whatever is new: it is shown soon, together with that of other sessions."""
+        watch = self._watches.get(session_id)
+        if watch is not None and watch.started and not watch.due and watch.pump is None:
+            watch.due = True
+            self._streams.soon(partial(self._show_news, watch))
+
+    def _show_news(self, watch: Watch) -> None:
+        watch.due = False
+        if self._watches.get(watch.session.session_id) is not watch or watch.pump is not None:
+            return
+        subscription = watch.subscription
+        if subscription.behind or subscription.waiting > SHOWN_AT_ONCE or self._streams.full:
+            watch.pump = self.peer.spawn(self._pump(watch))
+            return
         try:
-            while True:
-                watch.unshown.extend(await watch.subscription.batch())
+            self._show_rest(watch)
+        except Exception:  # boundary: no task of the connection is running that could end it
+            logger.exception("session %s cannot be shown", watch.session.session_id)
+            self.peer.end()
+
+    async def _pump(self, watch: Watch) -> None:
+        subscription = watch.subscription
+        try:
+            while subscription.behind or subscription.waiting:
+                watch.unshown.extend(await subscription.batch())
                 while watch.unshown:
                     for _ in range(min(len(watch.unshown), SHOWN_AT_ONCE)):
                         self._show(watch, watch.unshown.popleft())
                     await self._streams.drain()
+            watch.pump = None
         except StorageError as error:
             logger.error("session %s cannot be followed: %s", watch.session.session_id, error)
             for turn_id in list(watch.prompts):

@@ -51,7 +51,11 @@ Directories = Annotated[list[AbsolutePath], NullIsEmpty]
 
 
 class Wire(BaseModel):
-    """Base: camelCase on the wire, unknown members ignored."""
+    """Base: camelCase on the wire, unknown members ignored.
+
+    A default that is a model is made by `model_construct`, which checks nothing: the others would have
+    their checks built when this module is imported.
+    """
 
     model_config = ConfigDict(
         alias_generator=to_camel, extra="ignore", frozen=True, strict=True, defer_build=True
@@ -164,10 +168,10 @@ class ElicitationCapabilities(Wire):
 class ClientCapabilities(Wire):
     """What the client can do for us."""
 
-    fs: Annotated[FileSystem, Lenient] = FileSystem()
+    fs: Annotated[FileSystem, Lenient] = Field(default_factory=FileSystem.model_construct)
     terminal: Annotated[bool, Lenient] = False
     session: Annotated[SessionCapabilities | None, Lenient] = None
-    auth: Annotated[AuthCapabilities, Lenient] = AuthCapabilities()
+    auth: Annotated[AuthCapabilities, Lenient] = Field(default_factory=AuthCapabilities.model_construct)
     elicitation: Annotated[ElicitationCapabilities | None, Lenient] = None
     meta: Annotated[dict[str, object], Lenient] = Field(default_factory=dict, alias="_meta")
 
@@ -204,7 +208,9 @@ class Initialize(Wire):
     """`initialize`."""
 
     protocol_version: Annotated[int, Field(ge=0, le=65535)]
-    client_capabilities: Annotated[ClientCapabilities, Lenient] = ClientCapabilities()
+    client_capabilities: Annotated[ClientCapabilities, Lenient] = Field(
+        default_factory=ClientCapabilities.model_construct
+    )
     client_info: Annotated[Implementation | None, Lenient] = None
 
 
@@ -331,7 +337,7 @@ class SteeringMeta(Wire):
 class SteerMeta(Wire):
     """`_meta` of a steering request."""
 
-    steering: Annotated[SteeringMeta, Lenient] = SteeringMeta()
+    steering: Annotated[SteeringMeta, Lenient] = Field(default_factory=SteeringMeta.model_construct)
 
 
 class SteerSession(Wire):
@@ -339,7 +345,7 @@ class SteerSession(Wire):
 
     session_id: str
     prompt: Annotated[list[ContentBlock], Field(min_length=1)]
-    meta: Annotated[SteerMeta, Lenient] = Field(default=SteerMeta(), alias="_meta")
+    meta: Annotated[SteerMeta, Lenient] = Field(default_factory=SteerMeta.model_construct, alias="_meta")
 
 
 # --- answers of the client -----------------------------------------------------------------------

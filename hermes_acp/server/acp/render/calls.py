@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import cast
 
 import orjson
@@ -17,6 +17,7 @@ from hermes_acp.events import (
     ToolCallProgress,
     ToolCallStarted,
 )
+from hermes_acp.records import mutable
 from hermes_acp.server.acp.render.content import content, fenced, location, visible
 from hermes_acp.server.acp.render.meta import hermes
 from hermes_acp.server.messages import Json
@@ -25,7 +26,7 @@ OUTPUT_SHOWN = 64 * 1024
 """Characters of a running command's output in one content update: its end."""
 
 
-@dataclass(slots=True)
+@mutable
 class Calls:
     """The cards that one client has open; `terminal_output` says that it shows output by itself."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal, TypeAlias
 
 import orjson
@@ -19,6 +19,7 @@ from hermes_acp.events import (
     ThoughtDelta,
     TurnStarted,
 )
+from hermes_acp.records import mutable
 from hermes_acp.server.acp.render.content import block
 from hermes_acp.server.acp.render.meta import hermes
 from hermes_acp.server.messages import Json
@@ -32,7 +33,7 @@ DELTA = (
 """The hot path of streaming; ids are our own and need no escaping."""
 
 
-@dataclass(slots=True)
+@mutable
 class Messages:
     """How much of each message the client has seen."""
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from hermes_acp.events import MemoryChanged, Notice
+from hermes_acp.records import mutable
 from hermes_acp.server.acp.render.messages import chunk
 from hermes_acp.server.messages import Json
 
@@ -21,7 +22,7 @@ NOTICE_CHARS = 1_000
 """Characters of a line about what was learned."""
 
 
-@dataclass(slots=True)
+@mutable
 class Notices:
     """What one client is told: `served` says that it shows notices as such.
 
