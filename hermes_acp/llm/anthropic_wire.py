@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
 from dataclasses import replace
+from functools import partial
 
 import aiohttp
 
@@ -87,20 +87,10 @@ class AnthropicModel:
         """Whether image blocks may be sent."""
         return self._route.dialect.images
 
-    async def stream(self, request: Request) -> AsyncGenerator[Part, None]:
+    def stream(self, request: Request) -> AsyncGenerator[Part, None]:
         """Ask, and yield the answer; see `llm.base.Model`."""
         reader = EventReader(self._route.dialect.model, self._route.info, history.taken_ids(request))
-        response = await self._open(request)
-        try:
-            async with aclosing(self._endpoint.batches(response, lambda: reader.finished)) as batches:
-                async for batch in batches:
-                    for event in batch:
-                        for part in reader.feed(self._endpoint.parse(event)):
-                            yield part
-            for part in reader.finish():
-                yield part
-        finally:
-            response.close()
+        return self._endpoint.parts(partial(self._open, request), reader)
 
     async def aclose(self) -> None:
         """Close the connections."""

@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import closing
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import aclosing, closing
 from io import BytesIO
-from typing import cast
+from typing import Protocol, cast
 
 import aiohttp
 import orjson
 
 from hermes_acp.llm import providers, refusals
-from hermes_acp.llm.base import ModelError, StreamCut
+from hermes_acp.llm.base import ModelError, Part, StreamCut
 from hermes_acp.llm.loose_json import Json, as_object
 from hermes_acp.llm.patience import Patience
 from hermes_acp.llm.refusals import Asked, Refusal
@@ -52,6 +52,21 @@ class Timeouts:
 
 
 DEFAULT_TIMEOUTS = Timeouts()
+
+
+class Reader(Protocol):
+    """What understands the events of one answer."""
+
+    finished: bool
+    """Whether those read so far say why the model stopped."""
+
+    def feed(self, event: Json, /) -> list[Part]:
+        """The parts that this event completes. Raises `ModelError`s."""
+        ...
+
+    def finish(self) -> list[Part]:
+        """What is left at the end of the answer."""
+        ...
 
 
 class Endpoint:
@@ -111,14 +126,26 @@ class Endpoint:
             response.close()
         return refusals.read_body(response.status, response.headers, body)
 
-    async def batches(
-        self, response: aiohttp.ClientResponse, is_finished: Callable[[], bool]
-    ) -> AsyncGenerator[list[bytes], None]:
-        """The JSON texts of the answer, those that arrived together at once.
+    async def parts(
+        self, ask: Callable[[], Awaitable[aiohttp.ClientResponse]], reader: Reader
+    ) -> AsyncGenerator[Part, None]:
+        """What the model says in the answer that `ask` gives. Raises `ModelError`s."""
+        response = await ask()
+        try:
+            async with aclosing(self._batches(response, reader)) as batches:
+                async for batch in batches:
+                    for event in batch:
+                        for part in reader.feed(self._parse(event)):
+                            yield part
+            for part in reader.finish():
+                yield part
+        finally:
+            response.close()
 
-        `is_finished` tells whether those given so far say why the model stopped. Raises `StreamCut` and
-        `ModelError`.
-        """
+    async def _batches(
+        self, response: aiohttp.ClientResponse, reader: Reader
+    ) -> AsyncGenerator[list[bytes], None]:
+        """The JSON texts of the answer, those that arrived together at once."""
         with closing(Patience(response.content)) as content:
             received = await self._first(content)
             if received.startswith(b"{"):
@@ -137,15 +164,15 @@ class Endpoint:
                     await self._drain(content)
                     return
                 yield events
-                if is_finished():
+                if reader.finished:
                     received = await self._rest(content)
                 else:
                     received = await self._read(content, self._timeouts.idle)
             yield [event for event in decoder.close() if event != DONE]
-            if not is_finished():
+            if not reader.finished:
                 raise StreamCut(f"The answer of {self.asked.model} broke off in the middle.")
 
-    def parse(self, event: bytes) -> Json:
+    def _parse(self, event: bytes) -> Json:
         """The JSON object in an event. Raises the error that it reports, and `StreamCut` for garbage."""
         try:
             chunk = cast("object", orjson.loads(event))

@@ -71,7 +71,7 @@ async def test_cancelled_at_any_moment_nothing_stays(tmp_path: Path) -> None:
             await task
         assert await asyncio.to_thread(running_with, name) == []
     await asyncio.sleep(0)
-    assert open_descriptors() == before
+    assert open_descriptors() <= before
 
 
 async def test_much_output_that_nobody_reads_does_not_keep_it(tmp_path: Path) -> None:
