@@ -105,6 +105,24 @@ async def test_what_a_dead_git_left_is_cleared_away(repository: MemoryRepository
     assert (repository.folder / "memory/project/facts/a.md").read_text() == "b"
 
 
+async def test_changes_are_imported_again_that_a_dead_git_was_about_to_pack(
+    repository: MemoryRepository,
+) -> None:
+    packs = repository.bare / "objects/pack"
+    async with repository.locked():
+        await repository.commit([commit("a", project={"facts/a.md": "a"})], doubtful=False)
+    tip, before = git(repository.bare, "rev-parse", "project"), set(packs.iterdir())
+    async with repository.locked():
+        await repository.commit([commit("b", project={"facts/a.md": "b"})], doubtful=False)
+    git(repository.bare, "update-ref", "refs/heads/project", tip)
+    for path in set(packs.iterdir()) - before:
+        path.rename(path.with_suffix(".keep"))
+    (repository.folder / "memory.lock").write_text("busy")
+    async with repository.locked():
+        await repository.commit([commit("b", project={"facts/a.md": "b"})], doubtful=True)
+        assert await repository.files() == {"project": {"facts/a.md": "b"}}
+
+
 async def test_whoever_holds_the_lock_may_be_a_program_that_a_dead_server_has_started(tmp_path: Path) -> None:
     path = tmp_path / "memory.lock"
     ours, theirs = locks.open_lock(path), locks.open_lock(path)
