@@ -157,6 +157,7 @@ def test_the_module_behind_a_name_is_known_before_it_is_loaded(name: str, module
     assert prefetch(name) == module
 
 
+@pytest.mark.programs
 def test_choosing_a_model_loads_no_client() -> None:
     code = (
         "import sys, json, hermes_acp.llm.choice, hermes_acp.llm.retry;"

@@ -312,6 +312,7 @@ def test_a_server_is_given_what_it_needs_and_no_more() -> None:
     assert starting.server_environment(given) == dict(list(given.items())[:5])
 
 
+@pytest.mark.programs
 def test_a_module_in_the_working_directory_is_not_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -162,12 +162,14 @@ async def test_a_stranger_and_a_newer_file_are_refused_and_not_touched(
         assert {item.suffix for item in tmp_path.iterdir()} <= {".db", ".users", ".writer"}
 
 
+@pytest.mark.programs
 def test_processes_that_open_a_new_file_at_once_all_find_it_whole(tmp_path: Path) -> None:
     processes = [start(OPEN, str(tmp_path / "x.db")) for _ in range(4)]
     answers = [process.communicate()[0].split() for process in processes]
     assert answers == [MIGRATIONS] * 4
 
 
+@pytest.mark.programs
 async def test_processes_that_write_at_once_lose_nothing(tmp_path: Path) -> None:
     path = tmp_path / "x.db"
     await (await Database.open(path)).close()

@@ -14,6 +14,8 @@ import pytest
 from hermes_acp.memory.providers.base import Provider, ProviderError, SaidTurn
 from tests.memory.providers.hindsight_server import HindsightServer
 
+pytestmark = pytest.mark.programs
+
 REAL = os.environ.get("HINDSIGHT_URL", "")
 """A real server, such as `hindsight-api` of PyPI starts."""
 LOOKS = 100

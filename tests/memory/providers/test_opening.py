@@ -44,6 +44,7 @@ async def test_no_more_services_are_connected_than_the_bound_says() -> None:
     assert (await services.of(settings(service(0))))[0] is not first
 
 
+@pytest.mark.programs
 def test_without_the_client_a_service_says_how_to_install_it() -> None:
     program = (
         "import asyncio, sys\n"
