@@ -73,6 +73,7 @@ async def _end(transport: asyncio.SubprocessTransport, process: Process) -> None
 
 
 async def _stop(transport: asyncio.SubprocessTransport, process: Process) -> None:
+    # Killed in any case: what the program has started may not listen though the program did.
     for sign, seconds in ((signal.SIGTERM, GRACE_SECONDS), (signal.SIGKILL, END_SECONDS)):
         with suppress(ProcessLookupError):
             os.killpg(process.pid, sign)
@@ -83,4 +84,3 @@ async def _stop(transport: asyncio.SubprocessTransport, process: Process) -> Non
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await process.wait()
-                return

@@ -42,11 +42,18 @@ async def test_a_git_that_is_broken_off_leaves_no_lock(tmp_path: Path) -> None:
     assert git(tmp_path, "for-each-ref", "refs/next") == ""
 
 
-async def test_who_does_not_listen_is_killed_with_its_children(tmp_path: Path) -> None:
-    script = "trap '' TERM; sleep 301 & echo $!; while :; do sleep 302; done"
+@pytest.mark.parametrize(
+    ("script", "status"),
+    [
+        ("trap '' TERM; sleep 301 & echo $!; while :; do sleep 302; done", -9),
+        ("(trap '' TERM; exec sh -c 'echo $$; exec sleep 303') & sleep 304", -15),
+    ],
+    ids=["itself", "its child"],
+)
+async def test_who_does_not_listen_is_killed_with_its_children(script: str, status: int) -> None:
     async with child(("sh", "-c", script)) as process:
         inner = int(await process.stdout.readline())
-    assert process.returncode == -9
+    assert process.returncode == status
     async with asyncio.timeout(PATIENCE):
         while not await asyncio.to_thread(gone, inner):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
